@@ -1,0 +1,1 @@
+"""Turns videos into vectors, and vectors into answers."""

@@ -1,0 +1,1 @@
+"""Sequences in, offsets and intervals out."""

@@ -1,0 +1,1 @@
+"""The `reelspace` command."""

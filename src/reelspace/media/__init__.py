@@ -1,0 +1,1 @@
+"""From a file to pictures with the second they are shown at."""

@@ -1,0 +1,1 @@
+"""The library on disk: LanceDB tables, the schema version, the ledger."""
