@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reelspace.core.space import Space
 from reelspace.core.frames import Tap
+from reelspace.core.space import Space
 
 __all__ = ["Described", "FrameEncoder"]
 
