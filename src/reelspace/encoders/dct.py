@@ -16,4 +16,5 @@ def dct_rows(count: int, size: int) -> NDArray[np.float64]:
     """
     i = np.arange(1, count + 1)[:, None]
     j = np.arange(size)[None, :]
-    return np.sqrt(2.0 / size) * np.cos(np.pi / (2 * size) * i * (2 * j + 1))
+    rows: NDArray[np.float64] = np.sqrt(2.0 / size) * np.cos(np.pi / (2 * size) * i * (2 * j + 1))
+    return rows
