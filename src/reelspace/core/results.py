@@ -28,6 +28,7 @@ class Alignment:
         offsets_seconds: float64 (K,), every offset that was scored, increasing.
         curve: float32 (K,), the score at each.
         method: the method's name.
+        segments: the copied stretches, query = A and reference = B, where they were asked for.
     """
 
     offset_seconds: float
@@ -37,6 +38,7 @@ class Alignment:
     offsets_seconds: NDArray[np.float64]
     curve: NDArray[np.float32]
     method: str
+    segments: tuple[CopySegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,223 @@
+"""The command's words, and how it ends: 0 done, 1 the work failed, 2 the words were wrong, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reelspace.errors import InvalidArgument, ReelspaceError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="reelspace",
+    help="Turns videos into vectors, and vectors into answers: who copied this, which seconds, how do they line up.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+tmk = typer.Typer(
+    help="Whole-video TMK+PDQF hashes, interchangeable with ThreatExchange's tools.", no_args_is_help=True
+)
+app.add_typer(tmk, name="tmk")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+Place = Annotated[
+    Path | None,
+    typer.Option(
+        "--library", "-l", envvar="REELSPACE_LIBRARY", show_default="./.reelspace", help="Folder of the library."
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, show_default="all cores", help="Files decoded at the same time.")
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, show_default="the measured one", help="Lowest score of a copied stretch to report."),
+]
+Plots = Annotated[Path | None, typer.Option(help="Draw a picture of each pair into this folder.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"reelspace {installed('reelspace')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit(2)
+
+
+@app.command()
+def index(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs or URLs.")],
+    library: Place = None,
+    workers: Workers = None,
+    retry_failed: Annotated[bool, typer.Option(help="Try files again that failed before.")] = False,
+    keep_partial: Annotated[bool, typer.Option(help="Index what decodes of truncated files.")] = False,
+    fast: Annotated[
+        bool, typer.Option(help="Skip what no other frame refers to while decoding: a library of its own kind.")
+    ] = False,
+    tmk: Annotated[bool, typer.Option(help="Also keep a TMK hash of each video (264 kB each).")] = True,
+    strict: Annotated[bool, typer.Option(help="Exit 1 when any file of this run failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build or extend a library. Stop it at any moment; the same command goes on where it stopped."""
+    from reelspace.cli import indexing
+
+    indexing.index(
+        paths,
+        library=library,
+        workers=workers,
+        retry_failed=retry_failed,
+        keep_partial=keep_partial,
+        fast=fast,
+        tmk=tmk,
+        strict=strict,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def status(
+    library: Place = None,
+    files: Annotated[bool, typer.Option("--files", help="List every file, not only those that failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What is in the library, what failed, and why."""
+    from reelspace.cli import indexing
+
+    indexing.status(library=library, files=files, as_json=as_json)
+
+
+@app.command()
+def forget(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files to take out, as `status` names them.")],
+    library: Place = None,
+    as_json: Json = False,
+) -> None:
+    """Take files out of the library. The files themselves stay where they are."""
+    from reelspace.cli import indexing
+
+    indexing.forget(paths, library=library, as_json=as_json)
+
+
+@app.command()
+def copies(
+    library: Place = None,
+    against: Annotated[Path | None, typer.Option(help="Compare with this library instead of within one.")] = None,
+    method: Annotated[str, typer.Option(help="`frames`: intervals. `tmk`: whole videos, as ThreatExchange does.")] = (
+        "frames"
+    ),
+    threshold: Threshold = None,
+    plots: Plots = None,
+    as_json: Json = False,
+) -> None:
+    """Which files of the library show the same footage, and at which seconds."""
+    from reelspace.cli import copying
+
+    copying.copies(
+        library=library, against=against, method=method, threshold=threshold, plots=plots, as_json=as_json
+    )
+
+
+@app.command()
+def match(
+    query: Annotated[str, typer.Argument(help="A video, indexed or not.")],
+    library: Place = None,
+    limit: Annotated[int, typer.Option("--limit", "-k", min=1, help="Show at most this many videos.")] = 20,
+    threshold: Threshold = None,
+    plots: Plots = None,
+    as_json: Json = False,
+) -> None:
+    """Where in the library is this footage? Finds parts of it, too."""
+    from reelspace.cli import copying
+
+    copying.match(query, library=library, limit=limit, threshold=threshold, plots=plots, as_json=as_json)
+
+
+@app.command()
+def align(
+    a: Annotated[str, typer.Argument(metavar="A", help="A video.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another video of the same thing.")],
+    method: Annotated[str, typer.Option(help="tmk, tmk-poullot, cte or segments.")] = "tmk",
+    plot: Annotated[Path | None, typer.Option(help="Draw similarity, segments and scores into this file.")] = None,
+    render: Annotated[Path | None, typer.Option(help="Write both, side by side and in sync, to this .mp4.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How two videos line up in time. A positive offset: B begins that long after A."""
+    from reelspace.cli import aligning
+
+    aligning.align(a, b, method=method, plot=plot, render=render, as_json=as_json)
+
+
+@tmk.command("hash")
+def tmk_hash(
+    video: Annotated[str, typer.Argument(help="A video.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .tmk file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Hash one video into a .tmk file that ThreatExchange's tools read."""
+    from reelspace.cli import aligning
+
+    aligning.tmk_hash(video, output=output, as_json=as_json)
+
+
+@tmk.command("compare")
+def tmk_compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A .tmk file or a video.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="A .tmk file or a video.")],
+    as_json: Json = False,
+) -> None:
+    """Level-1 and level-2 scores of two hashes. ThreatExchange calls it a match when both reach 0.7."""
+    from reelspace.cli import aligning
+
+    aligning.tmk_compare(a, b, as_json=as_json)
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .npz or .parquet file.")],
+    library: Place = None,
+    what: Annotated[str, typer.Option(help="frames, signatures or videos.")] = "frames",
+    as_json: Json = False,
+) -> None:
+    """Write what the library holds to one file for other tools."""
+    from reelspace.cli import indexing
+
+    indexing.export(output, library=library, what=what, as_json=as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits: the entry point of the `reelspace` script."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(args=words, prog_name="reelspace")
+    except ReelspaceError as error:
+        _complain(error, as_json="--json" in words)
+        raise SystemExit(2 if isinstance(error, InvalidArgument) else 1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("reelspace: interrupted\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of stdout went away (`reelspace status | head`): nobody is left to tell.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+def _complain(error: ReelspaceError, *, as_json: bool) -> None:
+    if as_json:
+        from reelspace.cli.output import print_json
+
+        print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
+    sys.stderr.write(f"reelspace: {error}\n")
