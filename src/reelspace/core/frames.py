@@ -76,11 +76,12 @@ class Sampler(Protocol):
 class SamplerState(Protocol):
     """The state of one pass; fed with presentation times on the clock of `Video`, in increasing order."""
 
-    def push(self, time_seconds: float, duration_seconds: float) -> Sequence[float]:
+    def push(self, time_seconds: float, until_seconds: float, duration_seconds: float) -> Sequence[float]:
         """The grid times at which this frame is handed out: empty to drop it, several to repeat it.
 
-        ``duration_seconds`` is how long the frame is shown: until the next frame's time, for the last frame its
-        own duration (the container's, else the average).
+        ``until_seconds`` is when the next frame takes its place; for the last frame ``time_seconds`` plus its own
+        duration. ``duration_seconds`` is the frame's own duration as the container states it (else the average):
+        the `ffmpeg` command goes by that one, and the two differ where timestamps are rounded or uneven.
         """
         ...
 
