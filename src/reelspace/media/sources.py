@@ -117,11 +117,11 @@ def open_source(source: str) -> Iterator[str | BinaryIO]:
         path = _local_path(source)
         local = os.stat(path)
         if stat.S_ISDIR(local.st_mode):
-            raise CannotOpen(source, "cannot open: a folder, not a file")
+            raise CannotOpen(source, "a folder, not a file")
         if not stat.S_ISREG(local.st_mode):  # opening a pipe would wait for ever
-            raise CannotOpen(source, "cannot open: a pipe or device, not a file")
+            raise CannotOpen(source, "a pipe or device, not a file")
         if local.st_size == 0:
-            raise CannotOpen(source, "cannot open: empty file")
+            raise CannotOpen(source, "empty file")
         os.close(os.open(path, os.O_RDONLY))  # whether it may be read is known only by trying
     yield path
 
@@ -279,8 +279,8 @@ def _walk(root: str, excluded: list[str]) -> Iterator[str]:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             if folder == root:
-                raise CannotOpen(root, f"cannot open: {_phrase(error)}") from error
-            _log.warning("left out %s: %s", folder, _phrase(error))
+                raise CannotOpen(root, _reason(error)) from error
+            _log.warning("left out %s: %s", folder, _reason(error))
             continue
         if (place.st_dev, place.st_ino) in seen:
             continue
@@ -347,9 +347,9 @@ def _open_remote(url: str) -> Iterator[BinaryIO]:
         file_system, path = _file_system(url)
         info = file_system.info(path)
         if info["type"] == "directory":
-            raise CannotOpen(url, "cannot open: a folder, not a file")
+            raise CannotOpen(url, "a folder, not a file")
         if info.get("size") == 0:
-            raise CannotOpen(url, "cannot open: empty file")
+            raise CannotOpen(url, "empty file")
         stream: BinaryIO = file_system.open(
             path,
             "rb",
@@ -359,25 +359,25 @@ def _open_remote(url: str) -> Iterator[BinaryIO]:
         )
     with stream:
         if not stream.seekable():
-            raise CannotOpen(url, "cannot open: the server gives no random access; download the file first")
+            raise CannotOpen(url, "the server gives no random access; download the file first")
         yield stream
 
 
 # ── reasons ──
 
-_PHRASES: dict[type[BaseException], str] = {
+_REASONS: dict[type[BaseException], str] = {
     FileNotFoundError: "no such file",
     PermissionError: "permission denied",
     IsADirectoryError: "a folder, not a file",
 }
 
 
-def _phrase(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """One short phrase a user understands."""
-    if type(error) in _PHRASES:
-        return _PHRASES[type(error)]
+    if type(error) in _REASONS:
+        return _REASONS[type(error)]
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0]
+    return f"cannot open: {str(text).splitlines()[0]}"
 
 
 @contextlib.contextmanager
@@ -388,4 +388,4 @@ def _clear_reasons(source: str) -> Iterator[None]:
     except ReelspaceError:
         raise
     except Exception as error:  # file systems behind fsspec raise kinds of their own, with no common base
-        raise CannotOpen(source, f"cannot open: {_phrase(error)}") from error
+        raise CannotOpen(source, _reason(error)) from error
