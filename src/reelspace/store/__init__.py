@@ -1,1 +1,4 @@
-"""The library on disk: LanceDB tables, the schema version, the ledger."""
+"""The library on disk: LanceDB tables, the ledger, and the mapped arrays that exact search runs over.
+
+Import what you need from the modules; this package imports nothing, so that it costs nothing.
+"""

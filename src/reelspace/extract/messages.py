@@ -1,0 +1,75 @@
+"""What the process that writes and the processes that decode say to one another. Paths are sent, never pixels.
+
+    parent                    worker
+    Job            ───────►
+                   ◄───────   Hashed
+    Wanted         ───────►
+                   ◄───────   Progress, Progress, ...
+                   ◄───────   Decoded or Failed
+
+A file that cannot even be read answers the job with Failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reelspace.core.sequence import FrameSequence
+from reelspace.store.rows import Signature, Stamp, StoredVideo
+
+__all__ = ["Broken", "Decoded", "Failed", "Hashed", "Job", "Wanted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Read this file and say what content it has."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """The file's content id; ``stamp`` is from before it was read."""
+
+    stamp: Stamp
+    video_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which encoders and signers, by number, this content still needs."""
+
+    encoders: tuple[int, ...]
+    signers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """Everything asked for; ``note`` says what is wrong with a file that was kept all the same."""
+
+    video: StoredVideo
+    sequences: tuple[FrameSequence, ...]
+    signatures: tuple[Signature, ...]
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The file cannot be used.
+
+    Attributes:
+        reason: what the ledger keeps.
+        error: name of the error's class.
+        of_content: whether any file of the same bytes must end the same way.
+    """
+
+    reason: str
+    error: str
+    of_content: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The worker itself cannot work; ``trace`` says why."""
+
+    trace: str

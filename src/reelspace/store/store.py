@@ -1,0 +1,611 @@
+"""The library on disk: what is in it, and the one way anything gets into it.
+
+    library.json        schema version, and the committed version of every table: THE commit record
+    sources.lance       the ledger, one row per path or URL
+    videos.lance        one row per content
+    frames_*.lance      one table per space of frame vectors, rows grouped by video, sorted by time, then view
+    signatures_*.lance  one table per space of whole-video signatures, one row per video
+    locks/              who writes, who works on which file
+    cache/              arrays derived from the tables, for memory-mapped search; may be deleted
+
+LanceDB commits one table at a time. A step of ours touches several, so a reader trusts only the versions that
+`library.json` names, and that file is replaced by an atomic rename as the last act of a step. Whoever next takes
+the write lock and finds a table newer than the record says (its writer was killed) first restores the recorded
+version. So a step happened wholly or not at all, and readers need no lock.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any, Self
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.index import IvfSq
+from numpy.typing import NDArray
+
+from reelspace.core.sequence import FrameMatrix, FrameSequence
+from reelspace.core.space import Space
+from reelspace.errors import NotALibrary, StoreBusy, UnknownName
+from reelspace.store import tables
+from reelspace.store.locks import FileLock
+from reelspace.store.mapped import Columns, MappedArrays
+from reelspace.store.nearest import Neighbours, nearest_exact, nearest_indexed
+from reelspace.store.rows import Finished, LedgerEntry, SignatureMatrix, StoredVideo, Summary, trusted_seconds
+
+__all__ = ["SCHEMA_VERSION", "Record", "Store"]
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "library.json"
+KEEP_VERSIONS = timedelta(minutes=10)
+COMPACT_AFTER_FRAGMENTS = 200
+BATCH_ROWS = 8192
+EXACT_UP_TO_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What `library.json` says.
+
+    Attributes:
+        commit: number of steps since the library was made.
+        versions: LanceDB version of each table as of that step.
+        created_by: the version of reelspace that made the library.
+        created_at: when, ISO 8601 in UTC.
+    """
+
+    commit: int
+    versions: Mapping[str, int]
+    created_by: str
+    created_at: str
+
+    @classmethod
+    def read(cls, place: Path) -> Record:
+        """The record of the library at ``place``.
+
+        Raises:
+            NotALibrary: when there is none, or it is of another schema version.
+        """
+        try:
+            value = json.loads((place / RECORD_NAME).read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotALibrary(
+                f"no library at {place}; make one with: reelspace index FOLDER --library {place}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise NotALibrary(f"{place / RECORD_NAME} cannot be read: {error}") from error
+        if value.get("schema_version") != SCHEMA_VERSION:
+            raise NotALibrary(
+                f"{place} has schema version {value.get('schema_version')}, this reelspace reads {SCHEMA_VERSION}; "
+                "index into a new library, or use the reelspace that made it"
+            )
+        return cls(value["commit"], value["versions"], value["created_by"], value["created_at"])
+
+    def write(self, place: Path) -> None:
+        """Replaces the record in one act; the caller holds the write lock."""
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "created_by": self.created_by,
+            "created_at": self.created_at,
+            "commit": self.commit,
+            "versions": dict(sorted(self.versions.items())),
+        }
+        draft = place / f"{RECORD_NAME}.new"
+        draft.write_text(json.dumps(value, indent=1), "utf-8")
+        draft.replace(place / RECORD_NAME)
+
+
+class Store:
+    """A library on disk, opened. Reading needs no lock and always sees whole steps; writing is one step at a time.
+
+    Attributes:
+        place: the folder.
+
+    Raises:
+        NotALibrary: when there is no library at ``place``, or one of another schema version.
+    """
+
+    def __init__(self, place: Path | str, *, lock_timeout_seconds: float = 60.0) -> None:
+        self.place = Path(place).absolute()
+        self._write_lock_path = self.place / "locks" / "write.lock"
+        self._lock_timeout_seconds = lock_timeout_seconds
+        Record.read(self.place)
+        self._database = lancedb.connect(str(self.place))
+
+    @classmethod
+    def create(cls, place: Path | str, *, lock_timeout_seconds: float = 60.0) -> Self:
+        """Opens the library at ``place``, making an empty one where there is none.
+
+        Raises:
+            NotALibrary: when ``place`` is a file, or a folder that holds other things.
+        """
+        folder = Path(place).absolute()
+        if folder.exists() and not folder.is_dir():
+            raise NotALibrary(f"{folder} is a file; a library is a folder")
+        if not (folder / RECORD_NAME).exists():
+            if folder.exists() and not {entry.name for entry in folder.iterdir()} <= {
+                "locks",
+                f"{RECORD_NAME}.new",
+            }:
+                raise NotALibrary(f"{folder} holds other files and no {RECORD_NAME}; choose an empty or new folder")
+            (folder / "locks").mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "locks" / "write.lock", timeout_seconds=lock_timeout_seconds):
+                if not (folder / RECORD_NAME).exists():
+                    now = datetime.now(UTC).isoformat(timespec="seconds")
+                    Record(0, {}, f"reelspace {installed_version('reelspace')}", now).write(folder)
+        return cls(folder, lock_timeout_seconds=lock_timeout_seconds)
+
+    # Reading
+
+    def record(self) -> Record:
+        """The last step's record; pass it to several reads that must agree with one another."""
+        return Record.read(self.place)
+
+    def ledger(self, record: Record | None = None) -> dict[str, LedgerEntry]:
+        """Every file the library knows of, by path or URL."""
+        rows = self._rows("sources", record=record)
+        return {entry.source: entry for entry in tables.table_to_entries(rows)} if rows is not None else {}
+
+    def find(self, sources: Sequence[str]) -> dict[str, LedgerEntry]:
+        """The ledger's entries of ``sources``, those there are."""
+        rows = self._rows("sources", where=tables.is_one_of("source", sources)) if sources else None
+        return {entry.source: entry for entry in tables.table_to_entries(rows)} if rows is not None else {}
+
+    def sources_by_video(self, record: Record | None = None) -> dict[str, tuple[str, ...]]:
+        """Where each content lies, by content id: every indexed path or URL, sorted."""
+        rows = self._rows("sources", ["source", "video_id"], where="outcome = 'indexed'", record=record)
+        places: defaultdict[str, list[str]] = defaultdict(list)
+        if rows is not None:
+            for source, video_id in zip(rows["source"].to_pylist(), rows["video_id"].to_pylist(), strict=True):
+                places[video_id].append(source)
+        return {video_id: tuple(sorted(found)) for video_id, found in places.items()}
+
+    def videos(self, video_ids: Sequence[str] | None = None) -> dict[str, StoredVideo]:
+        """What is known of the contents of these ids, or of all, by content id."""
+        record = self.record()
+        where = tables.is_one_of("video_id", video_ids) if video_ids is not None else None
+        rows = self._rows("videos", where=where, record=record) if video_ids is None or video_ids else None
+        if rows is None:
+            return {}
+        return {v.video_id: v for v in tables.table_to_videos(rows, self.sources_by_video(record))}
+
+    def tables_by_video(
+        self, video_ids: Sequence[str] | None = None, *, record: Record | None = None
+    ) -> dict[str, frozenset[str]]:
+        """Names of the tables that hold vectors of each content (of these, or of all), by content id."""
+        where = tables.is_one_of("video_id", video_ids) if video_ids is not None else None
+        rows = self._rows("videos", ["video_id", "tables"], where=where, record=record)
+        if rows is None:
+            return {}
+        return {
+            video_id: frozenset(names)
+            for video_id, names in zip(rows["video_id"].to_pylist(), rows["tables"].to_pylist(), strict=True)
+        }
+
+    def spaces(self) -> dict[str, Space]:
+        """The space of every table of vectors, by the table's name."""
+        record = self.record()
+        return {
+            name: tables.space_of(self._open(name, record).schema)
+            for name in sorted(record.versions)
+            if name.startswith(("frames_", "signatures_"))
+        }
+
+    def require(self, *, frames: Iterable[Space] = (), signatures: Iterable[Space] = ()) -> None:
+        """Refuses spaces that differ from those of the same name in this library; new names are welcome.
+
+        Raises:
+            SpaceMismatch: naming both.
+        """
+        have = self.spaces()
+        wanted = {tables.frame_table_name(s): s for s in frames} | {
+            tables.signature_table_name(s): s for s in signatures
+        }
+        for name, space in wanted.items():
+            if name in have:
+                have[name].require(space, where=f"{self.place}, table {name},")
+
+    def summary(self) -> Summary:
+        """Counts for a status page."""
+        record = self.record()
+        rows = self._rows("sources", ["outcome", "reason"], record=record)
+        outcomes = rows["outcome"].to_pylist() if rows is not None else []
+        reasons = rows["reason"].to_pylist() if rows is not None else []
+        failed = Counter(r for outcome, r in zip(outcomes, reasons, strict=True) if outcome == "failed")
+        durations = self._durations(record)
+        return Summary(
+            indexed=outcomes.count("indexed"),
+            failed=dict(failed.most_common()),
+            videos=len(durations),
+            video_seconds=sum(durations.values()),
+            rows={
+                name: self._open(name, record).count_rows()
+                for name in sorted(record.versions)
+                if name not in {"sources", "videos"}
+            },
+            size_bytes=sum(f.stat().st_size for f in self.place.rglob("*") if f.is_file()),
+        )
+
+    def frame_matrix(self, space: Space | str) -> FrameMatrix:
+        """The frame vectors of every video, memory-mapped; made or brought up to date first where needed.
+
+        Args:
+            space: the space, which is then checked, or only its name.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+            SpaceMismatch: when it holds others of that name.
+        """
+        return self._frame_matrix(*self._vector_table(space, tables.frame_table_name))
+
+    def _frame_matrix(self, record: Record, name: str, space: Space) -> FrameMatrix:
+        columns: Columns = {
+            "vector": (np.dtype(np.float16), (space.dimensions,)),
+            "time_seconds": (np.dtype(np.float64), ()),
+            "view": (np.dtype(np.uint8), ()),
+            "weight": (np.dtype(np.float32), ()),
+        }
+        mapped = self._mapped(record, name, columns)
+        durations = self._durations(record)
+        return FrameMatrix(
+            mapped.columns["vector"],
+            mapped.columns["time_seconds"],
+            mapped.columns["view"],
+            mapped.columns["weight"],
+            mapped.bounds,
+            mapped.video_ids,
+            np.array([durations[video_id] for video_id in mapped.video_ids], dtype=np.float64),
+            space,
+        )
+
+    def sequence(self, space: Space | str, video_id: str) -> FrameSequence:
+        """The frame vectors of one video, read from its table.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+        """
+        record, name, found = self._vector_table(space, tables.frame_table_name)
+        rows = self._rows(name, where=tables.is_one_of("video_id", [video_id]), record=record)
+        durations = self._durations(record)
+        if rows is None or not rows.num_rows:
+            raise UnknownName(f"video with vectors of {found}", video_id, durations)
+        return FrameSequence(
+            rows["time_seconds"].to_numpy(),
+            _flat(rows["vector"]).reshape(-1, found.dimensions),
+            rows["view"].to_numpy(),
+            rows["weight"].to_numpy(),
+            found,
+            durations[video_id],
+        )
+
+    def signatures(self, space: Space | str) -> SignatureMatrix:
+        """The signatures of every video, memory-mapped; made or brought up to date first where needed.
+
+        Raises:
+            UnknownName: when the library holds no such signatures.
+            SpaceMismatch: when it holds others of that name.
+        """
+        record, name, found = self._vector_table(space, tables.signature_table_name)
+        shape = tables.signature_shape(self._open(name, record).schema)
+        single = np.dtype(np.float32)
+        columns: Columns = {
+            "frame_count": (np.dtype(np.int64), ()),
+            "average": (single, shape[-1:]),
+            "cosines": (single, shape),
+            "sines": (single, shape),
+        }
+        mapped = self._mapped(record, name, columns)
+        return SignatureMatrix(
+            mapped.video_ids,
+            mapped.columns["frame_count"],
+            mapped.columns["average"],
+            mapped.columns["cosines"],
+            mapped.columns["sines"],
+            found,
+        )
+
+    def nearest(
+        self,
+        space: Space | str,
+        vectors: NDArray[np.floating],
+        *,
+        k: int,
+        exact: bool | None = None,
+        probes: int = 32,
+        refine: int = 10,
+    ) -> Neighbours:
+        """The ``k`` rows of `frame_matrix` of largest inner product with each of ``vectors`` (Q, D).
+
+        Exact is one pass over the mapped matrix. ``exact=None`` takes the index where `build_index` made one
+        and the table is so large that the index is quicker.
+
+        Raises:
+            InvalidArgument: when the vectors are not (Q, D) or ``k`` is below 1.
+            UnknownName: when the library holds no such vectors.
+            SpaceMismatch: when it holds others of that name.
+        """
+        record, name, found = self._vector_table(space, tables.frame_table_name)
+        matrix = self._frame_matrix(record, name, found)
+        if exact is None:
+            exact = len(matrix.vectors) <= EXACT_UP_TO_ROWS
+        table = self._open(name, record)
+        if exact or not table.list_indices():
+            return nearest_exact(matrix, vectors, k=k)
+        return nearest_indexed(table, matrix, vectors, k=k, probes=probes, refine=refine)
+
+    # Writing
+
+    def commit(self, batch: Sequence[Finished]) -> None:
+        """Writes the outcome of several files in one step: all of it or, if this process dies, nothing.
+
+        A file in the ledger already gets its row replaced. Vectors of a content are written once, however many
+        files hold it and however many processes computed it. Vectors that no file refers to any more are removed.
+
+        Raises:
+            StoreBusy: when another process holds the write lock for too long.
+            SpaceMismatch: when vectors are of another space than those of the same name in the library.
+        """
+        if not batch:
+            return
+        # Of two outcomes for one file the later counts.
+        batch = list({finished.entry.source: finished for finished in batch}.values())
+        with self._step() as step:
+            fresh = {f.video.video_id: f.video for f in batch if f.video is not None}
+            rows = step.rows("videos", tables.is_one_of("video_id", fresh)) if fresh else None
+            known = {v.video_id: v for v in tables.table_to_videos(rows, {})} if rows is not None else {}
+            videos = {**fresh, **known}
+            self._write_vectors(step, batch, videos)
+            changed = [stored for video_id, stored in videos.items() if stored is not known.get(video_id)]
+            step.delete("videos", "video_id", known.keys() & {stored.video_id for stored in changed})
+            step.add("videos", tables.videos_to_table(changed))
+            sources = [finished.entry.source for finished in batch]
+            before = step.rows("sources", tables.is_one_of("source", sources))
+            if before is not None:
+                step.delete("sources", "source", before["source"].to_pylist())
+            step.add("sources", tables.entries_to_table([finished.entry for finished in batch]))
+            if before is not None:
+                _drop_unreferenced(step, before["video_id"].to_pylist())
+
+    def forget(self, sources: Iterable[str]) -> int:
+        """Takes files out of the ledger, and vectors that no other file refers to out of the library.
+
+        Returns:
+            how many files were known.
+        """
+        wanted = list(sources)
+        if not wanted:
+            return 0
+        with self._step() as step:
+            before = step.rows("sources", tables.is_one_of("source", wanted))
+            if before is None or not before.num_rows:
+                return 0
+            step.delete("sources", "source", wanted)
+            _drop_unreferenced(step, before["video_id"].to_pylist())
+            return int(before.num_rows)
+
+    def compact(self, *, after_fragments: int = COMPACT_AFTER_FRAGMENTS) -> list[str]:
+        """Joins the small files of tables that have more than ``after_fragments``; returns those tables' names.
+
+        Versions younger than ten minutes stay, so a reader in another process can finish what it reads.
+        """
+        compacted = []
+        with self._step() as step:
+            for name in sorted(step.record.versions):
+                table = step.table(name)
+                if table.stats()["fragment_stats"]["num_fragments"] <= after_fragments:
+                    continue
+                # Clean-up goes by the age of a version. Giving the committed content a version made just now keeps
+                # its data files, whatever their age, for readers and for `_recover` until the next compaction.
+                table.restore(table.version)
+                step.publish()
+                table.optimize(cleanup_older_than=KEEP_VERSIONS)
+                compacted.append(name)
+        return compacted
+
+    def build_index(self, space: Space | str) -> None:
+        """Builds the index of frame vectors that `nearest` searches; rows that come later join it in `compact`.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+        """
+        _, name, _ = self._vector_table(space, tables.frame_table_name)
+        with self._step() as step:
+            table = step.table(name)
+            partitions = max(1, math.isqrt(table.count_rows()))
+            table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
+
+    @contextmanager
+    def _step(self) -> Iterator[_Step]:
+        (self.place / "locks").mkdir(exist_ok=True)
+        with FileLock(self._write_lock_path, timeout_seconds=self._lock_timeout_seconds):
+            step = _Step(self.place, self._database)
+            step.recover()
+            yield step
+            step.publish()
+
+    def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
+        """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
+        frames: defaultdict[str, dict[str, FrameSequence]] = defaultdict(dict)
+        signatures: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for finished in batch:
+            if finished.video is None:
+                continue
+            video_id = finished.video.video_id
+            for sequence in finished.sequences:
+                frames[tables.frame_table_name(sequence.space)].setdefault(video_id, sequence)
+            for signature in finished.signatures:
+                signatures[tables.signature_table_name(signature.space)].setdefault(video_id, signature)
+        for name, rows in (*frames.items(), *signatures.items()):
+            spaces = {row.space for row in rows.values()}
+            space = spaces.pop()
+            held = tables.space_of(step.table(name).schema) if name in step.record.versions else space
+            for other in (space, *spaces):
+                held.require(other, where=f"{self.place}, table {name},")
+            new = {video_id: row for video_id, row in rows.items() if name not in videos[video_id].tables}
+            if not new:
+                continue
+            written = tables.frames_to_table(new, space) if name in frames else tables.signatures_to_table(new)
+            step.add(name, written)
+            for video_id in new:
+                stored = videos[video_id]
+                videos[video_id] = replace(stored, tables=tuple(sorted({*stored.tables, name})))
+
+    # Below: one way to open a table, one to read rows
+
+    def _open(self, name: str, record: Record) -> Any:
+        table = self._database.open_table(name)
+        try:
+            table.checkout(record.versions[name])
+        except ValueError as error:
+            raise StoreBusy(f"{self.place} was compacted while it was being read; read again") from error
+        return table
+
+    def _rows(
+        self, name: str, columns: list[str] | None = None, *, where: str | None = None, record: Record | None = None
+    ) -> pa.Table | None:
+        """Rows of a table at its committed version, or None when the library has no such table yet."""
+        record = record or self.record()
+        if name not in record.versions:
+            return None
+        return _select(self._open(name, record), columns, where).to_arrow()
+
+    def _durations(self, record: Record) -> dict[str, float]:
+        """Length of each video, by content id."""
+        columns = ["video_id", "duration_seconds", "seen_seconds"]
+        rows = self._rows("videos", columns, record=record)
+        if rows is None:
+            return {}
+        return {
+            video_id: trusted_seconds(promised, seen)
+            for video_id, promised, seen in zip(*(rows[column].to_pylist() for column in columns), strict=True)
+        }
+
+    def _vector_table(self, space: Space | str, named: Any) -> tuple[Record, str, Space]:
+        record = self.record()
+        name = named(space)
+        if name not in record.versions:
+            prefix = named("")
+            known = [have.removeprefix(prefix) for have in record.versions if have.startswith(prefix)]
+            kind = f"{prefix.rstrip('_')} in {self.place}"
+            raise UnknownName(kind, name.removeprefix(prefix), known)
+        found = tables.space_of(self._open(name, record).schema)
+        if isinstance(space, Space):
+            found.require(space, where=f"{self.place}, table {name},")
+        return record, name, found
+
+    def _mapped(self, record: Record, name: str, columns: Columns) -> MappedArrays:
+        def video_ids() -> list[str]:
+            return [video_id for video_id, names in self.tables_by_video(record=record).items() if name in names]
+
+        def batches(of: Sequence[str] | None) -> Iterator[tuple[pa.Array, dict[str, np.ndarray[Any, Any]]]]:
+            where = tables.is_one_of("video_id", of) if of is not None else None
+            wide = sum(int(np.prod(shape, dtype=int)) * kind.itemsize for kind, shape in columns.values())
+            reader = _select(self._open(name, record), ["video_id", *columns], where)
+            for batch in reader.to_batches(batch_size=max(1, min(BATCH_ROWS, (16 << 20) // wide))):
+                yield (
+                    batch["video_id"],
+                    {c: _flat(batch[c]).reshape(-1, *shape) for c, (_, shape) in columns.items()},
+                )
+
+        return MappedArrays.refresh(
+            self.place / "cache" / name,
+            columns,
+            version=record.versions[name],
+            video_ids=video_ids,
+            batches=batches,
+        )
+
+
+class _Step:
+    """One step of writing, under the write lock: the tables at their newest version, the record to be."""
+
+    def __init__(self, place: Path, database: Any) -> None:
+        self.record = Record.read(place)
+        self._place = place
+        self._database = database
+        self._open: dict[str, Any] = {}
+
+    def recover(self) -> None:
+        """Takes back what a killed writer left: tables that are newer than the record, or not in it at all."""
+        for folder in self._place.glob("*.lance"):
+            name = folder.stem
+            committed = self.record.versions.get(name)
+            if committed is None:
+                shutil.rmtree(folder)
+            elif self.table(name).version != committed:
+                self.table(name).restore(committed)
+
+    def table(self, name: str) -> Any:
+        if name not in self._open:
+            self._open[name] = self._database.open_table(name)
+        return self._open[name]
+
+    def rows(self, name: str, where: str) -> pa.Table | None:
+        return _select(self.table(name), None, where).to_arrow() if name in self.record.versions else None
+
+    def add(self, name: str, rows: pa.Table) -> None:
+        if not rows.num_rows and name in self.record.versions:
+            return
+        if name in self.record.versions:
+            self.table(name).add(rows)
+        else:
+            self._open[name] = self._database.create_table(name, rows, schema=rows.schema)
+            self.record = replace(self.record, versions={**self.record.versions, name: self._open[name].version})
+
+    def delete(self, name: str, key: str, values: Iterable[str]) -> None:
+        """Removes the rows whose ``key`` is one of ``values``."""
+        wanted = sorted(values)
+        if wanted and name in self.record.versions:
+            self.table(name).delete(tables.is_one_of(key, wanted))
+
+    def publish(self) -> None:
+        """Makes what was written so far the library's state, in one act."""
+        versions = {
+            name: self._open[name].version if name in self._open else version
+            for name, version in self.record.versions.items()
+        }
+        if Record.read(self._place).versions != versions:
+            self.record = replace(self.record, commit=self.record.commit + 1, versions=versions)
+            self.record.write(self._place)
+
+
+def _drop_unreferenced(step: _Step, video_ids: Iterable[str | None]) -> None:
+    """Removes the contents among ``video_ids`` that no indexed file refers to."""
+    candidates = {video_id for video_id in video_ids if video_id is not None}
+    if not candidates:
+        return
+    referred = step.rows("sources", f"outcome = 'indexed' AND {tables.is_one_of('video_id', candidates)}")
+    orphans = candidates - set(referred["video_id"].to_pylist()) if referred is not None else candidates
+    if not orphans:
+        return
+    for name in step.record.versions:
+        if name != "sources":
+            step.delete(name, "video_id", orphans)
+
+
+def _select(table: Any, columns: list[str] | None, where: str | None) -> Any:
+    query = table.search()
+    if columns is not None:
+        query = query.select(columns)
+    if where is not None:
+        query = query.where(where)
+    return query
+
+
+def _flat(column: Any) -> np.ndarray[Any, Any]:
+    """A column's values as one array; fixed-size lists end to end."""
+    chunk = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if pa.types.is_fixed_size_list(chunk.type):
+        chunk = chunk.flatten()
+    values: np.ndarray[Any, Any] = chunk.to_numpy(zero_copy_only=False)
+    return values
