@@ -169,7 +169,7 @@ _TOLERANCE = 1.1
 class _FfmpegGrid:
     """One output slot is ``1 / rate`` seconds; all quantities below are in slots.
 
-    ffmpeg decides at frame i how many slots to fill with frame i - 1 before it. Those slots are handed out here when
+    ffmpeg decides at frame i how many slots to fill with frame i - 1 before it. Those are handed out here when
     frame i - 1 itself is pushed: they depend on frame i only through its time, which is known by then.
     """
 

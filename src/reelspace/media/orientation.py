@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from av.sidedata.sidedata import SideDataContainer
 
 __all__ = ["Orientation"]
 
@@ -30,13 +34,13 @@ class Orientation:
     def of(cls, frame: av.VideoFrame) -> Orientation:
         """The orientation a frame's display matrix asks for; angles between right angles go to the nearest one."""
         try:
-            matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
-        except ValueError:  # PyAV 18 knows not every kind of side data (stereo views) and then shows none
-            return _TURNS[round(-frame.rotation / 90) % 4]
-        if not matrices:
+            matrix = bytes(cast("SideDataContainer", frame.side_data)["DISPLAYMATRIX"])
+        except KeyError:
             return cls()
+        except ValueError:  # PyAV 18 does not know every kind of side data (stereo views) and then shows none
+            return _TURNS[round(-frame.rotation / 90) % 4]
         # Maps (x, y) to (a x + c y, b x + d y); 16.16 fixed point, third column unused here.
-        a, b, _, c, d, *_ = struct.unpack("=9i", matrices[0])
+        a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
         if abs(a) + abs(d) >= abs(b) + abs(c):
             return cls(transposes=False, flips_x=a < 0, flips_y=d < 0)
         return cls(transposes=True, flips_x=c < 0, flips_y=b < 0)

@@ -3,148 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from heapq import heappop, heappush
-from pathlib import Path
+from itertools import islice
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import Literal, Self
 
 import av
-import av.container
-import av.video.stream
+import numpy as np
+from numpy.typing import NDArray
 
 from reelspace.core.frames import Frame, Picture, SamplerState, Tap
 from reelspace.core.sampling import AtRate, AtTimes, EveryFrame
 from reelspace.core.video import Video
-from reelspace.errors import CannotOpen, DecodeFailed, InvalidArgument, MediaError, NoVideoStream, Truncated
+from reelspace.errors import InvalidArgument
 from reelspace.media.orientation import Orientation
 from reelspace.media.pictures import PictureMaker
+from reelspace.media.pyav_stream import Clock, OpenedStream, Packet, Shown, Timing
 
 __all__ = ["PyAVReader"]
 
-# Codecs whose decoder, told to skip frames nobody refers to, gives every other frame bit for bit. HEVC is one of
-# them only without temporal layers: a layer's "non-reference" frame may be referred to by the layer above it.
-_SKIPS_EXACTLY = frozenset({"h264", "hevc", "mpeg4"})
-
-# Containers that store no presentation times: a frame's time is that of its turn among the decoding times.
-_WITHOUT_PRESENTATION_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
-
-_LONGEST_REORDERING = 128  # packets read ahead before giving up to find the order of presentation
-_HOPELESS = 500  # packets in a row without a picture before a stream is given up
-_LONGEST_GAP_SECONDS = 3600.0  # a jump of the timestamps beyond this is an error of the timestamps
+_AS_DISPLAYED = Picture()
+_LONGEST_REORDERING = 128  # packets read ahead before the order of presentation is given up
+_WORTH_A_SEEK = 4  # frames that need not be decoded
+_WORTH_A_BLIND_SEEK_SECONDS = 10.0  # without an index a seek may lead back to where one is
+_STEP_BACK_SECONDS = 1.0
 
 
-class _Shown(NamedTuple):
-    """A decoded frame with its presentation time, all in ticks of the stream's time base, from time zero."""
-
-    frame: av.VideoFrame
-    ticks: int
-    duration: int
-
-
-class _OutOfStep(Exception):  # noqa: N818
+class _OutOfStep(Exception):
     """The packets' timestamps did not foretell the frames: decode plainly instead."""
-
-
-class _Opened:
-    """One container with its video stream, opened and standing at its beginning."""
-
-    def __init__(self, source: str, *, fast: bool, threads: int) -> None:
-        self.source = source
-        self.closed = False
-        self._files = contextlib.ExitStack()
-        try:
-            self.container = _open(source, self._files)
-            self.stream = _choose_stream(source, self.container)
-            self._prepare(fast=fast, threads=threads)
-        except BaseException:
-            self._files.close()
-            raise
-        # What was decoded while looking for the first picture, to be decoded no second time.
-        self._decoded: deque[tuple[av.Packet, list[av.VideoFrame]]] = deque()
-        self._packets = iter(self.container.demux(self.stream))
-        self.failed_packets = 0
-        self.failed_since_last_picture = 0
-        self.packets_read = 0
-        self.stopped: str | None = None
-
-    def _prepare(self, *, fast: bool, threads: int) -> None:
-        codec = self.stream.codec_context
-        codec.thread_type = "NONE" if threads == 1 else "FRAME"
-        codec.thread_count = threads
-        # Filled-in times are guesses: without them a container that stores none is recognised.
-        self.container.flags &= ~av.container.Flags.gen_pts.value
-        if fast:
-            codec.options = {"skip_loop_filter": "all"}
-            codec.skip_frame = "NONREF"
-
-    def close(self) -> None:
-        self.closed = True
-        self._files.close()
-
-    def packets(self) -> Iterator[av.Packet]:
-        """Packets of the video stream in the order of decoding, ending with the empty one that flushes."""
-        for packet, _ in list(self._decoded):
-            yield packet
-        while not self.closed:
-            try:
-                packet = next(self._packets)
-            except StopIteration:
-                return
-            except (av.FFmpegError, OSError) as error:
-                self.stopped = _short(error)
-                flush = av.Packet()
-                flush.stream = self.stream
-                yield flush
-                return
-            self.packets_read += packet.size > 0
-            yield packet
-
-    def decode(self, packet: av.Packet) -> list[av.VideoFrame]:
-        """The pictures that come out when ``packet`` goes in; none for a packet that cannot be decoded."""
-        if self._decoded and self._decoded[0][0] is packet:
-            return self._decoded.popleft()[1]
-        if self.closed:
-            raise InvalidArgument(f"{self.source}: the reader is closed; open the video again")
-        try:
-            frames = self.stream.codec_context.decode(packet if packet.size else None)
-        except (av.FFmpegError, OSError):
-            self.failed_packets += 1
-            self.failed_since_last_picture += 1
-            return []
-        if frames:
-            self.failed_since_last_picture = 0
-        return frames
-
-    def first_frame(self) -> av.VideoFrame:
-        """Decodes to the first picture, and keeps what came by for the pass that follows."""
-        for packet in self.packets():
-            if packet.size and (
-                packet.has_sidedata("encryption_info") or packet.has_sidedata("encryption_init_info")
-            ):
-                raise CannotOpen(self.source, "encrypted")
-            frames = self.decode(packet)
-            self._decoded.append((packet, frames))
-            if frames:
-                return frames[0]
-            if self.failed_packets >= _HOPELESS:
-                break
-        if not self.packets_read:
-            raise DecodeFailed(self.source, "no pictures: the video stream holds no samples")
-        raise DecodeFailed(
-            self.source, f"no picture decodes: {self.failed_packets} of {self.packets_read} packets are damaged"
-        )
 
 
 class PyAVReader:
     """A `VideoReader` on PyAV.
 
+    Frames that no tap wants and no other frame refers to are not decoded, where the codec allows that exactly. In
+    such a frame damage goes unnoticed; any other irregularity makes the pass start again, decoding everything.
+
     Attributes:
-        decode_mode: ``exact``, or ``fast`` when opened so: frames no other frame refers to are left out and the
-            decoder's loop filter is off, so times and pixels differ. Vectors of the two are not to be mixed.
+        video: what the container says.
 
     Raises:
         CannotOpen, NoVideoStream, DecodeFailed: on opening.
@@ -157,26 +59,27 @@ class PyAVReader:
         self._fast = fast
         self._threads = threads
         self._closed = False
-        self._fresh: _Opened | None = self._open()
-        self._in_use: set[_Opened] = {self._fresh}
+        self._in_use: set[OpenedStream] = set()
+        self._fresh: OpenedStream | None = self._open()
         try:
-            first = self._fresh.first_frame()
-            self._orientation = Orientation.of(first)
-            self.video = _describe(self._source, self._fresh, first, self._orientation)
+            packet, frame = self._fresh.first_frame()
+            self._orientation = Orientation.of(frame)
+            self.video: Video = self._fresh.describe(frame, self._orientation)
+            self._timing = self._fresh.timing(packet, self.video)
         except BaseException:
             self.close()
             raise
 
     @property
-    def decode_mode(self) -> str:
+    def decode_mode(self) -> Literal["exact", "fast"]:
+        """``fast`` when opened so: its times and pixels differ, and vectors of the two are not to be mixed."""
         return "fast" if self._fast else "exact"
 
     def close(self) -> None:
-        """Closes every container; further reads raise."""
+        """Closes every container; further reads raise. Closing twice is harmless."""
         self._closed = True
-        for opened in list(self._in_use):
-            opened.close()
-        self._in_use.clear()
+        while self._in_use:
+            self._in_use.pop().close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,350 +89,294 @@ class PyAVReader:
     ) -> None:
         self.close()
 
-    def frames(self, picture: Picture = Picture()) -> Iterator[Frame]:  # noqa: B008
-        """Every frame."""
-        return (frame for _, frame in self.read([Tap(EveryFrame(), picture)]))
-
-    def frames_at_rate(self, frames_per_second: float | Fraction, picture: Picture = Picture()) -> Iterator[Frame]:  # noqa: B008
-        """The frame on screen at ``k / frames_per_second`` seconds."""
-        return (frame for _, frame in self.read([Tap(AtRate(frames_per_second), picture)]))
-
-    def frames_at(self, times_seconds: Sequence[float], picture: Picture = Picture()) -> Iterator[Frame]:  # noqa: B008
-        """The frame on screen at each time."""
-        order = sorted(range(len(times_seconds)), key=times_seconds.__getitem__)
-        times = AtTimes(tuple(times_seconds[i] for i in order))
-        found = [frame for _, frame in self.read([Tap(times, picture)])]
-        yield from (found[order.index(i)] for i in range(len(order)))
+    # ── the contract ──
 
     def read(self, taps: Sequence[Tap]) -> Iterator[tuple[int, Frame]]:
         """One decode for all ``taps``; see `VideoReader.read`."""
-        handed_out = 0
-        if not self._fast:
-            try:
-                for item in self._read(taps, ahead=True):
-                    yield item
-                    handed_out += 1
-            except _OutOfStep:
-                pass
-            else:
-                return
-        # Both ways hand out the same frames up to the point where the timestamps stopped foretelling them.
-        for number, item in enumerate(self._read(taps, ahead=False)):
-            if number >= handed_out:
-                yield item
+        with contextlib.closing(_Cursor(self._take, self._give_back, self._timing)) as cursor:
+            yield from self._read_from(cursor, taps)
 
-    def _read(self, taps: Sequence[Tap], *, ahead: bool) -> Iterator[tuple[int, Frame]]:
-        opened = self._take()
-        try:
-            clock = _Clock(opened, self.video)
-            if ahead and not clock.foretells():
-                raise _OutOfStep
-            takers = _Takers(taps, self.video, self._orientation, clock)
-            way = _read_ahead if ahead else _read_plainly
-            yield from way(opened, clock, takers)
-        finally:
-            self._in_use.discard(opened)
-            opened.close()
+    def frames(self, picture: Picture = _AS_DISPLAYED) -> Iterator[Frame]:
+        """Every frame."""
+        return (frame for _, frame in self.read([Tap(EveryFrame(), picture)]))
 
-    def _take(self) -> _Opened:
-        if self._closed:
-            raise InvalidArgument(f"{self._source}: the reader is closed; open the video again")
-        opened, self._fresh = self._fresh or self._open(), None
+    def frames_at_rate(
+        self, frames_per_second: float | Fraction, picture: Picture = _AS_DISPLAYED
+    ) -> Iterator[Frame]:
+        """The frame on screen at ``k / frames_per_second`` seconds for k = 0, 1, ... while the video lasts."""
+        return (frame for _, frame in self.read([Tap(AtRate(frames_per_second), picture)]))
+
+    def frames_at(self, times_seconds: Sequence[float], picture: Picture = _AS_DISPLAYED) -> Iterator[Frame]:
+        """The frame on screen at each time, by seeking; see `VideoReader.frames_at`.
+
+        Times asked in order are handed out as they are decoded; otherwise all pictures are made before the first is
+        handed out.
+        """
+        order = sorted(range(len(times_seconds)), key=times_seconds.__getitem__)
+        in_order = self._frames_at(AtTimes(tuple(times_seconds[index] for index in order)), picture)
+        return in_order if order == list(range(len(order))) else _rearranged(in_order, order)
+
+    # ── opened containers ──
+
+    def _open(self) -> OpenedStream:
+        opened = OpenedStream(self._source, fast=self._fast, threads=self._threads)
         self._in_use.add(opened)
         return opened
 
-    def _open(self) -> _Opened:
-        return _Opened(self._source, fast=self._fast, threads=self._threads)
+    def _take(self) -> OpenedStream:
+        """A stream standing at its beginning; at first the one that was opened to look at the first picture."""
+        if self._closed:
+            raise InvalidArgument(f"{self._source}: the reader is closed; open the video again")
+        fresh, self._fresh = self._fresh, None
+        return fresh or self._open()
+
+    def _give_back(self, opened: OpenedStream) -> None:
+        self._in_use.discard(opened)
+        opened.close()
+
+    # ── passes ──
+
+    def _read_from(
+        self, cursor: _Cursor, taps: Sequence[Tap], *, seconds: float | None = None
+    ) -> Iterator[tuple[int, Frame]]:
+        """One pass from the beginning, or from a keyframe at or before ``seconds``."""
+        handed_out = 0
+        since = cursor.go(seconds)
+        if self._timing.foretells:
+            ahead = _ReadAhead(cursor.opened, self._timing, self._takers(taps))
+            try:
+                for item in ahead.run():
+                    yield item
+                    handed_out += 1
+            except _OutOfStep:
+                since = cursor.go(seconds)
+            else:
+                if ahead.end is not None:
+                    self._require_whole(cursor.opened, ahead.end, since)
+                return
+        # Both ways hand out the same, up to where the timestamps went wrong.
+        yield from islice(self._read_plainly(cursor.opened, self._takers(taps), since), handed_out, None)
+
+    def _takers(self, taps: Sequence[Tap]) -> _Takers:
+        makers = {tap.picture: PictureMaker(tap.picture, self.video, self._orientation) for tap in taps}
+        return _Takers([(tap.sampler.start(), makers[tap.picture]) for tap in taps], self._timing)
+
+    def _read_plainly(
+        self, opened: OpenedStream, takers: _Takers, since: int | None
+    ) -> Iterator[tuple[int, Frame]]:
+        """Decodes every frame and asks the samplers then; a frame waits for the next one, which ends it.
+
+        After a seek, frames before the keyframe ``since`` may lack what they refer to, and are left out.
+        """
+        waiting: Shown | None = None
+        for shown in opened.frames(Clock(self._timing)):
+            if since is not None and shown.ticks < since:
+                continue
+            if waiting is not None:
+                wants = takers.judge(waiting.ticks, shown.ticks, waiting.duration)
+                yield from takers.deliver(waiting.frame, waiting.ticks, wants)
+            waiting = shown
+            if takers.done:
+                return
+        if waiting is None:
+            raise opened.without_picture()
+        end = waiting.ticks + waiting.duration
+        wants = takers.judge(waiting.ticks, end, waiting.duration, last=True)
+        yield from takers.deliver(waiting.frame, waiting.ticks, wants)
+        self._require_whole(opened, end, since)
+
+    def _require_whole(self, opened: OpenedStream, end: int, since: int | None) -> None:
+        opened.require_whole(self.video, self._timing.seconds(end), counted_all=since is None)
+
+    def _frames_at(self, at: AtTimes, picture: Picture) -> Iterator[Frame]:
+        """Runs of times, each decoded on from a keyframe; a new run begins where a seek saves decoding."""
+        times = at.times_seconds
+        with contextlib.closing(_Cursor(self._take, self._give_back, self._timing)) as cursor:
+            start = 0
+            while start < len(times):
+                seeks = start > 0 or cursor.saves(0.0, times[0])
+                end = start + 1
+                while end < len(times) and not cursor.saves(times[end - 1], times[end]):
+                    end += 1
+                tap = Tap(AtTimes(times[start:end]), picture)
+                for _, frame in self._read_from(cursor, [tap], seconds=times[start] if seeks else None):
+                    yield frame
+                start = end
 
 
-class _Clock:
-    """Presentation times of one pass, in ticks from time zero: strictly increasing, whatever the file says."""
+def _rearranged(frames: Iterator[Frame], order: list[int]) -> Iterator[Frame]:
+    """Hands out the frame that came as the k-th in place ``order[k]``."""
+    found = dict(zip(order, frames, strict=True))
+    for index in range(len(order)):
+        yield found.pop(index)
 
-    def __init__(self, opened: _Opened, video: Video) -> None:
-        stream = opened.stream
-        self.opened = opened
-        self.base = Fraction(stream.time_base or Fraction(1, av.time_base))
-        self.zero = _start_ticks(opened)
-        rate = video.frame_rate
-        self.nominal = max(1, round(1 / (rate * self.base))) if rate else max(1, round(Fraction(1, 25) / self.base))
-        self.gap = round(Fraction(_LONGEST_GAP_SECONDS) / self.base)
-        self.counted = opened.container.format.name in _WITHOUT_PRESENTATION_TIMES
-        self.turns: deque[int] = deque()
-        self.last: int | None = None
-        self.shift = 0
 
-    def seconds(self, ticks: int) -> float:
-        return ticks * self.base.numerator / self.base.denominator
+class _Cursor:
+    """A place in a video: at its beginning or at a keyframe."""
 
-    def foretells(self) -> bool:
-        """Whether packets say when frames are shown and the decoder can leave out the others exactly."""
-        codec = self.opened.stream.codec_context
-        if self.counted or codec.name not in _SKIPS_EXACTLY:
+    def __init__(
+        self, take: Callable[[], OpenedStream], give_back: Callable[[OpenedStream], None], timing: Timing
+    ) -> None:
+        self._take, self._give_back, self._timing = take, give_back, timing
+        self.opened = take()
+        self._at_beginning = True
+
+    def close(self) -> None:
+        self._give_back(self.opened)
+
+    def go(self, seconds: float | None) -> int | None:
+        """Goes to a keyframe shown at or before ``seconds``: its ticks; None for the beginning, the last resort."""
+        found = None if seconds is None else self._seek(seconds)
+        if found is None and not self._at_beginning:
+            self.close()
+            self.opened = self._take()
+        self._at_beginning = False
+        return found
+
+    def saves(self, standing_seconds: float, wanted_seconds: float) -> bool:
+        """Whether a seek spares decoding, when everything before ``standing_seconds`` is decoded already."""
+        timing = self._timing
+        if timing.counted:  # after a seek nobody knows how many frames were shown before
             return False
-        if codec.name == "hevc" and _temporal_layers(codec.extradata) != 1:
-            return False
-        # Two fields of a frame may come as two packets, one referred to and one not.
-        return codec.field_order in _WHOLE_FRAMES
+        keyframe = self.opened.keyframe_before(self._stamp(wanted_seconds))
+        if keyframe is None:
+            return wanted_seconds - standing_seconds > _WORTH_A_BLIND_SEEK_SECONDS
+        return keyframe - self._stamp(standing_seconds) > _WORTH_A_SEEK * timing.nominal
 
-    def note(self, packet: av.Packet) -> None:
-        """Takes down the turn of a packet about to be decoded."""
-        if packet.size and packet.dts is not None and not packet.is_discard:
-            self.turns.append(packet.dts)
+    def _seek(self, seconds: float) -> int | None:
+        """Steps further and further back until the keyframe found is shown no later than ``seconds``."""
+        self._at_beginning = False
+        wanted = target = self._stamp(seconds)
+        step = max(1, round(_STEP_BACK_SECONDS / self._timing.base))
+        while wanted > self._timing.zero:
+            found = self.opened.seek(wanted)
+            if found is not None and found[0] <= target:
+                return found[0] - self._timing.zero
+            wanted = (wanted if found is None else min(wanted, found[1])) - step
+            step *= 2
+        return None
 
-    def forget(self) -> None:
-        """The packet noted last gave no frame and will not."""
-        if self.turns:
-            self.turns.pop()
-
-    def show(self, frame: av.VideoFrame) -> _Shown:
-        """The frame with its time; frames come in the order of presentation."""
-        duration = frame.duration if frame.duration and frame.duration > 0 else self.nominal
-        turn = self.turns.popleft() if self.turns else None
-        stamp = turn if self.counted else frame.pts
-        following = None if self.last is None else self.last + self.nominal
-        if stamp is None:
-            ticks = 0 if following is None else following
-        else:
-            ticks = stamp - self.zero + self.shift
-            if self.last is not None and following is not None:
-                if abs(ticks - following) > self.gap:
-                    self.shift += following - ticks
-                    ticks = following
-                ticks = max(ticks, self.last + 1)
-        self.last = ticks
-        return _Shown(frame, ticks, duration)
-
-
-_WHOLE_FRAMES = frozenset({0, 1})  # unknown, progressive
+    def _stamp(self, seconds: float) -> int:
+        """The container's own timestamp of a time."""
+        return math.floor(seconds / self._timing.base) + self._timing.zero
 
 
 class _Takers:
-    """The taps of one pass: their samplers' states, and one maker for each different picture."""
+    """The taps of one pass: the states of their samplers and the makers of their pictures, shared where equal."""
 
-    def __init__(self, taps: Sequence[Tap], video: Video, orientation: Orientation, clock: _Clock) -> None:
-        self.clock = clock
-        self.states: list[SamplerState] = [tap.sampler.start() for tap in taps]
-        makers = {tap.picture: PictureMaker(tap.picture, video, orientation) for tap in taps}
-        self.makers = [makers[tap.picture] for tap in taps]
+    def __init__(self, taps: Sequence[tuple[SamplerState, PictureMaker]], timing: Timing) -> None:
+        self._taps = taps
+        self._seconds = timing.seconds
 
     @property
     def done(self) -> bool:
-        return all(state.done for state in self.states)
+        """Whether nobody wants another frame."""
+        return all(state.done for state, _ in self._taps)
 
     def judge(self, ticks: int, until: int, duration: int, *, last: bool = False) -> list[Sequence[float]]:
         """For each tap the grid times at which it takes the frame shown at ``ticks``."""
-        seconds = self.clock.seconds
+        times = self._seconds(ticks), self._seconds(until), self._seconds(duration)
         wants: list[Sequence[float]] = []
-        for state in self.states:
-            times = () if state.done else state.push(seconds(ticks), seconds(until), seconds(duration))
-            wants.append([*times, *state.finish()] if last else times)
+        for state, _ in self._taps:
+            taken = () if state.done else state.push(*times)
+            wants.append([*taken, *state.finish()] if last else taken)
         return wants
 
     def deliver(
         self, frame: av.VideoFrame, ticks: int, wants: list[Sequence[float]]
     ) -> Iterator[tuple[int, Frame]]:
-        shown = self.clock.seconds(ticks)
-        made: dict[int, Frame] = {}
-        for index, (times, maker) in enumerate(zip(wants, self.makers, strict=True)):
-            if times and id(maker) not in made:
-                made[id(maker)] = Frame(shown, shown, maker(frame))
+        """The frame for each tap that wants it, once for each grid time."""
+        shown = self._seconds(ticks)
+        made: dict[PictureMaker, NDArray[np.uint8]] = {}
+        for index, ((_, maker), times) in enumerate(zip(self._taps, wants, strict=True)):
+            if times and maker not in made:
+                made[maker] = maker(frame)
             for time in times:
-                yield index, made[id(maker)]._replace(time_seconds=time)
+                yield index, Frame(time, shown, made[maker])
 
 
-def _read_plainly(opened: _Opened, clock: _Clock, takers: _Takers) -> Iterator[tuple[int, Frame]]:
-    """Decodes every frame and asks the samplers then; a frame waits for the next one, which ends it."""
-    waiting: _Shown | None = None
-    count = 0
-    for shown in _decode(opened, clock):
-        count += 1
-        if waiting is not None:
-            wants = takers.judge(waiting.ticks, shown.ticks, waiting.duration)
-            yield from takers.deliver(waiting.frame, waiting.ticks, wants)
-        waiting = shown
-        if takers.done:
-            return
-    if waiting is None:
-        raise DecodeFailed(opened.source, "no picture decodes")
-    wants = takers.judge(waiting.ticks, waiting.ticks + waiting.duration, waiting.duration, last=True)
-    yield from takers.deliver(waiting.frame, waiting.ticks, wants)
-    _require_whole(opened, count, clock)
+class _ReadAhead:
+    """Asks the samplers about packets before they are decoded, so that the decoder may leave out unwanted frames.
 
-
-def _decode(opened: _Opened, clock: _Clock) -> Iterator[_Shown]:
-    for packet in opened.packets():
-        clock.note(packet)
-        failed = opened.failed_packets
-        frames = opened.decode(packet)
-        if opened.failed_packets > failed:
-            clock.forget()
-        for frame in frames:
-            yield clock.show(frame)
-
-
-def _read_ahead(opened: _Opened, clock: _Clock, takers: _Takers) -> Iterator[tuple[int, Frame]]:
-    """Asks the samplers about packets, before decoding them, so that the decoder may leave out unwanted frames.
-
-    A frame's turn is settled once a packet has been read that decodes no earlier than the *next* frame is shown:
-    no later packet can come between the two. Until then packets wait.
+    A frame's turn is settled once a packet is read that decodes no earlier than the *next* frame is shown: then no
+    later packet comes between the two. Until then packets wait.
     """
-    codec = opened.stream.codec_context
-    waiting: deque[av.Packet] = deque()
-    turns: list[tuple[int, int]] = []  # a heap of (ticks, duration) of packets not judged yet
-    judged: dict[int, list[Sequence[float]]] = {}
-    owed: deque[int] = deque()  # ticks of wanted frames, in order, that have not come out
-    latest_judged: int | None = None
-    count = 0
 
-    def judge(*, last: bool) -> None:
-        nonlocal latest_judged
-        ticks, duration = heappop(turns)
-        if latest_judged is not None and ticks <= latest_judged:
-            raise _OutOfStep
-        latest_judged = ticks
-        duration = duration or clock.nominal
-        until = turns[0][0] if turns else ticks + duration
-        if until - ticks > clock.gap:
-            raise _OutOfStep
-        wants = takers.judge(ticks, until, duration, last=last)
-        judged[ticks] = wants
-        if any(wants):
-            owed.append(ticks)
+    def __init__(self, opened: OpenedStream, timing: Timing, takers: _Takers) -> None:
+        self._opened, self._timing, self._takers = opened, timing, takers
+        self._waiting: deque[Packet] = deque()
+        self._turns: list[tuple[int, int]] = []  # a heap of (ticks, duration) of packets not judged yet
+        self._judged: dict[int, list[Sequence[float]]] = {}
+        self._owed: deque[int] = deque()  # ticks of wanted frames that have not come out yet
+        self._latest = -sys.maxsize
+        self.end: int | None = None  # of the last frame, once it was judged
 
-    def decode(packet: av.Packet) -> Iterator[tuple[int, Frame]]:
-        nonlocal count
-        if packet.size:
-            wants = judged.get((packet.pts or 0) - clock.zero)
-            codec.skip_frame = "DEFAULT" if wants and any(wants) else "NONREF"
-        failed = opened.failed_packets
-        for frame in opened.decode(packet):
-            if frame.pts is None or frame.pts - clock.zero not in judged:
-                raise _OutOfStep
-            ticks = frame.pts - clock.zero
-            count += 1
-            wants = judged.pop(ticks)
-            for early in [t for t in judged if t < ticks]:
-                if any(judged.pop(early)):
-                    raise _OutOfStep
-            if any(wants):
-                owed.popleft()
-                yield from takers.deliver(frame, ticks, wants)
-        if opened.failed_packets > failed:
+    def run(self) -> Iterator[tuple[int, Frame]]:
+        """What the takers want.
+
+        Raises:
+            _OutOfStep: when something does not come as the timestamps foretold; all that was handed out is right.
+        """
+        for packet in self._opened.packets():
+            self._line_up(packet)
+            while self._waiting and self._is_settled(self._waiting[0]):
+                yield from self._decode(self._waiting.popleft())
+            if self._takers.done and not self._owed:
+                self.end = None
+                return
+        if self._owed or self.end is None:
             raise _OutOfStep
 
-    for packet in opened.packets():
-        waiting.append(packet)
-        if packet.size:
-            if packet.pts is None or len(waiting) > _LONGEST_REORDERING:
-                raise _OutOfStep
-            if not packet.is_discard:
-                heappush(turns, (packet.pts - clock.zero, packet.duration or 0))
-            while len(turns) > 1 and packet.dts is not None and _second(turns) <= packet.dts - clock.zero:
-                judge(last=False)
-        else:
-            while turns:
-                judge(last=len(turns) == 1)
-        while waiting and (
-            not waiting[0].size or waiting[0].is_discard or (waiting[0].pts or 0) - clock.zero in judged
-        ):
-            yield from decode(waiting.popleft())
-        if takers.done and not owed:
+    def _line_up(self, packet: Packet) -> None:
+        self._waiting.append(packet)
+        if not packet.size:
+            while self._turns:
+                self._judge_next()
             return
-    if owed:
-        raise _OutOfStep
-    if latest_judged is None:
-        raise DecodeFailed(opened.source, "no picture decodes")
-    _require_whole(opened, count, clock)
+        if len(self._waiting) > _LONGEST_REORDERING:
+            raise _OutOfStep
+        if not packet.is_discard:
+            heappush(self._turns, (self._ticks(packet), packet.duration or self._timing.nominal))
+        if packet.dts is not None:
+            settled = packet.dts - self._timing.zero
+            while len(self._turns) > 1 and min(self._turns[1:3])[0] <= settled:
+                self._judge_next()
 
+    def _judge_next(self) -> None:
+        ticks, duration = heappop(self._turns)
+        last = not self._turns
+        until = ticks + duration if last else self._turns[0][0]
+        if ticks <= self._latest or until - ticks > self._timing.gap:
+            raise _OutOfStep
+        self._latest = ticks
+        self._judged[ticks] = wants = self._takers.judge(ticks, until, duration, last=last)
+        if any(wants):
+            self._owed.append(ticks)
+        if last:
+            self.end = until
 
-def _second(heap: list[tuple[int, int]]) -> int:
-    """The second smallest ticks of a heap of at least two."""
-    return min(heap[1:3])[0]
+    def _is_settled(self, packet: Packet) -> bool:
+        return not packet.size or packet.is_discard or self._ticks(packet) in self._judged
 
+    def _ticks(self, stamped: Packet | av.VideoFrame) -> int:
+        if stamped.pts is None:
+            raise _OutOfStep
+        return stamped.pts - self._timing.zero
 
-def _require_whole(opened: _Opened, count: int, clock: _Clock) -> None:
-    promised = opened.stream.frames
-    if opened.container.format.name.startswith("mov") and opened.packets_read < promised:
-        raise Truncated(opened.source, f"truncated: {opened.packets_read} of {promised} frames")
-
-
-def _open(source: str, files: contextlib.ExitStack) -> av.container.InputContainer:
-    target: str | BinaryIO = "file:" + source
-    try:
-        container = av.open(target)
-    except FileNotFoundError as error:
-        raise CannotOpen(source, "no such file") from error
-    except PermissionError as error:
-        raise CannotOpen(source, "permission denied") from error
-    except (av.FFmpegError, OSError) as error:
-        if Path(source).is_dir():
-            raise CannotOpen(source, "a folder, not a file") from error
-        if Path(source).stat().st_size == 0:
-            raise CannotOpen(source, "empty file") from error
-        raise CannotOpen(source, f"cannot open: {_short(error)}") from error
-    files.callback(container.close)
-    return container
-
-
-def _choose_stream(source: str, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
-        raise NoVideoStream(source, "no video stream")
-    known = [stream for stream in streams if stream.codec_context is not None]
-    if not known:
-        raise CannotOpen(source, "no decoder for its video")
-
-    def rank(stream: av.video.stream.VideoStream) -> tuple[bool, bool, int]:
-        empty = stream.frames == 0 and len(stream.index_entries) == 0
-        return empty, not stream.disposition & av.stream.Disposition.default, stream.index
-
-    return min(known, key=rank)
-
-
-def _describe(source: str, opened: _Opened, first: av.VideoFrame, orientation: Orientation) -> Video:
-    stream, container = opened.stream, opened.container
-    base = Fraction(stream.time_base or Fraction(1, av.time_base))
-    zero = _start_ticks(opened)
-    duration: float | None = None
-    if stream.duration:
-        duration = float((stream.duration + (stream.start_time or 0) - zero) * base)
-    elif container.duration:
-        duration = container.duration / av.time_base
-    ratio = stream.sample_aspect_ratio or Fraction(1)
-    if not Fraction(1, 16) <= ratio <= 16:
-        ratio = Fraction(1)
-    width, height = max(1, round(first.width * ratio)), first.height
-    if orientation.transposes:
-        width, height = height, width
-    return Video(
-        source=source,
-        duration_seconds=duration,
-        frame_rate=stream.average_rate or None,
-        width=width,
-        height=height,
-        rotation_degrees=orientation.rotation_degrees,
-        mirrored=orientation.mirrored,
-        codec=stream.codec_context.codec.canonical_name,
-        pixel_format=first.format.name,
-        container=container.format.name,
-        frame_count=stream.frames or None,
-        start_seconds=float(zero * base),
-        size_bytes=container.size if container.size > 0 else None,
-    )
-
-
-def _start_ticks(opened: _Opened) -> int:
-    """The container's first instant in the stream's ticks, rounded as the `ffmpeg` command does."""
-    start = opened.container.start_time
-    base = Fraction(opened.stream.time_base or Fraction(1, av.time_base))
-    return round(Fraction(start, av.time_base) / base) if start else 0
-
-
-def _temporal_layers(extradata: bytes | None) -> int:
-    """How many temporal layers an hvcC record declares (ISO/IEC 14496-15, 8.3.3.1); 0 when it does not say."""
-    return extradata[21] >> 3 & 7 if extradata and len(extradata) > 22 and extradata[0] == 1 else 0
-
-
-def _short(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return text[:1].lower() + text[1:]
+    def _decode(self, packet: Packet) -> Iterator[tuple[int, Frame]]:
+        wanted = packet.size and any(self._judged.get(self._ticks(packet), ()))
+        failures = self._opened.failures
+        for frame in self._opened.decode(packet, skip=not wanted):
+            ticks = self._ticks(frame)
+            wants = self._judged.pop(ticks, None)
+            if wants is None:
+                raise _OutOfStep
+            if any(wants):
+                if self._owed.popleft() != ticks:
+                    raise _OutOfStep
+                yield from self._takers.deliver(frame, ticks, wants)
+            # What should have been shown before this frame was left out, as nobody wanted it.
+            for passed in [time for time in self._judged if time < ticks]:
+                del self._judged[passed]
+        if self._opened.failures > failures:
+            raise _OutOfStep
