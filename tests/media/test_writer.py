@@ -145,4 +145,6 @@ def test_wrong_arguments_and_pictures_are_refused(tmp_path: Path) -> None:
             VideoWriter(tmp_path / "a", 4, 6, Fraction(1)) as w,
         ):
             w.write(picture)
+    with pytest.raises(InvalidArgument, match="no folder"):
+        VideoWriter(tmp_path / "nowhere" / "a.mp4", 2, 2, Fraction(1))
     assert list(tmp_path.iterdir()) == []

@@ -29,16 +29,15 @@ class VideoWriter:
     repeating the last column or row, for 4:2:0 has one colour per two by two pixels.
 
     Args:
-        path: the file to write; its folder is there.
+        path: the file to write, in a folder that is there.
         width: columns of every picture.
         height: rows of every picture.
         frames_per_second: the constant rate, as a fraction: ``Fraction(30000, 1001)``, never 29.97.
         crf: x264's constant quality, 0 (lossless, but for the 4:2:0 colours) to 51 (worst).
-        preset: x264's name of how much time a smaller file is worth.
         threads: of the encoder; 0 takes all cores. The bytes depend on it.
 
     Raises:
-        InvalidArgument: for an impossible size, rate or quality.
+        InvalidArgument: for an impossible size, rate or quality, or a folder that is not there.
         OSError: when the file cannot be written.
     """
 
@@ -50,7 +49,6 @@ class VideoWriter:
         frames_per_second: Fraction,
         *,
         crf: int = 20,
-        preset: str = "veryfast",
         threads: int = 0,
     ) -> None:
         if width < 1 or height < 1:
@@ -60,6 +58,8 @@ class VideoWriter:
         if not 0 <= crf <= 51:
             raise InvalidArgument(f"crf lies in 0..51, got {crf}")
         self.path = Path(path).absolute()
+        if not self.path.parent.is_dir():
+            raise InvalidArgument(f"no folder {self.path.parent} to write {self.path.name} into; make it first")
         self.frame_count = 0
         self._shape = (height, width, 3)
         self._pad = ((0, height % 2), (0, width % 2), (0, 0))
@@ -72,7 +72,7 @@ class VideoWriter:
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         # No mbtree: with it the same pictures give other bytes now and then (x264 of av 18.1, one run in ten).
-        stream.options = {"crf": str(crf), "preset": preset, "x264-params": "mbtree=0"}
+        stream.options = {"crf": str(crf), "preset": "veryfast", "x264-params": "mbtree=0"}
         context = stream.codec_context
         context.time_base = 1 / frames_per_second
         context.thread_count = threads
