@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from reelspace.core.frames import Frame, Picture, SamplerState, Tap
 from reelspace.core.sampling import AtRate, AtTimes, EveryFrame
 from reelspace.core.video import Video
-from reelspace.errors import InvalidArgument
+from reelspace.errors import InvalidArgument, MediaError
 from reelspace.media.orientation import Orientation
 from reelspace.media.pictures import PictureMaker
 from reelspace.media.pyav_stream import Clock, OpenedStream, Packet, Shown, Timing
@@ -29,7 +29,8 @@ from reelspace.media.pyav_stream import Clock, OpenedStream, Packet, Shown, Timi
 __all__ = ["PyAVReader"]
 
 _AS_DISPLAYED = Picture()
-_LONGEST_REORDERING = 128  # packets read ahead before the order of presentation is given up
+_REORDERING = 16  # frames that may be decoded before and shown after another (H.264 A.3, HEVC A.4: MaxDpbFrames)
+_MOST_WAITING = 8 * _REORDERING  # packets; more says that the rule above is broken
 _WORTH_A_SEEK = 4  # frames that need not be decoded
 _WORTH_A_BLIND_SEEK_SECONDS = 10.0  # without an index a seek may lead back to where one is
 _STEP_BACK_SECONDS = 1.0
@@ -60,15 +61,16 @@ class PyAVReader:
         self._threads = threads
         self._closed = False
         self._in_use: set[OpenedStream] = set()
-        self._fresh: OpenedStream | None = self._open()
         try:
-            packet, frame = self._fresh.first_frame()
+            opened, packet, frame = self._look()
             self._orientation = Orientation.of(frame)
-            self.video: Video = self._fresh.describe(frame, self._orientation)
-            self._timing = self._fresh.timing(packet, self.video)
+            self.video: Video = opened.describe(frame, self._orientation)
+            self._timing = opened.timing(packet, self.video)
         except BaseException:
             self.close()
             raise
+        self._foretells = opened.strict and not self._timing.counted
+        self._fresh: OpenedStream | None = opened
 
     @property
     def decode_mode(self) -> Literal["exact", "fast"]:
@@ -93,7 +95,7 @@ class PyAVReader:
 
     def read(self, taps: Sequence[Tap]) -> Iterator[tuple[int, Frame]]:
         """One decode for all ``taps``; see `VideoReader.read`."""
-        with contextlib.closing(_Cursor(self._take, self._give_back, self._timing)) as cursor:
+        with contextlib.closing(self._cursor()) as cursor:
             yield from self._read_from(cursor, taps)
 
     def frames(self, picture: Picture = _AS_DISPLAYED) -> Iterator[Frame]:
@@ -118,17 +120,32 @@ class PyAVReader:
 
     # ── opened containers ──
 
-    def _open(self) -> OpenedStream:
-        opened = OpenedStream(self._source, fast=self._fast, threads=self._threads)
+    def _look(self) -> tuple[OpenedStream, Packet, av.VideoFrame]:
+        """Opens and decodes to the first picture; strictly, unless already that fails."""
+        opened = self._open(strict=not self._fast)
+        if opened.strict:
+            with contextlib.suppress(MediaError):
+                packet, frame = opened.first_frame()
+                if not opened.failures:
+                    return opened, packet, frame
+            self._give_back(opened)
+            opened = self._open(strict=False)
+        return opened, *opened.first_frame()
+
+    def _open(self, *, strict: bool) -> OpenedStream:
+        opened = OpenedStream(self._source, fast=self._fast, strict=strict, threads=self._threads)
         self._in_use.add(opened)
         return opened
 
-    def _take(self) -> OpenedStream:
+    def _take(self, *, strict: bool) -> OpenedStream:
         """A stream standing at its beginning; at first the one that was opened to look at the first picture."""
         if self._closed:
             raise InvalidArgument(f"{self._source}: the reader is closed; open the video again")
         fresh, self._fresh = self._fresh, None
-        return fresh or self._open()
+        if fresh is not None and fresh.strict != strict:
+            self._give_back(fresh)
+            fresh = None
+        return fresh or self._open(strict=strict)
 
     def _give_back(self, opened: OpenedStream) -> None:
         self._in_use.discard(opened)
@@ -142,20 +159,24 @@ class PyAVReader:
         """One pass from the beginning, or from a keyframe at or before ``seconds``."""
         handed_out = 0
         since = cursor.go(seconds)
-        if self._timing.foretells:
+        if cursor.foretells:
             ahead = _ReadAhead(cursor.opened, self._timing, self._takers(taps))
             try:
                 for item in ahead.run():
                     yield item
                     handed_out += 1
             except _OutOfStep:
-                since = cursor.go(seconds)
+                cursor.distrust()
+                since = None
             else:
                 if ahead.end is not None:
                     self._require_whole(cursor.opened, ahead.end, since)
                 return
         # Both ways hand out the same, up to where the timestamps went wrong.
         yield from islice(self._read_plainly(cursor.opened, self._takers(taps), since), handed_out, None)
+
+    def _cursor(self) -> _Cursor:
+        return _Cursor(self._take, self._give_back, self._timing, foretells=self._foretells)
 
     def _takers(self, taps: Sequence[Tap]) -> _Takers:
         makers = {tap.picture: PictureMaker(tap.picture, self.video, self._orientation) for tap in taps}
@@ -191,7 +212,7 @@ class PyAVReader:
     def _frames_at(self, at: AtTimes, picture: Picture) -> Iterator[Frame]:
         """Runs of times, each decoded on from a keyframe; a new run begins where a seek saves decoding."""
         times = at.times_seconds
-        with contextlib.closing(_Cursor(self._take, self._give_back, self._timing)) as cursor:
+        with contextlib.closing(self._cursor()) as cursor:
             start = 0
             while start < len(times):
                 seeks = start > 0 or cursor.saves(0.0, times[0])
@@ -212,36 +233,56 @@ def _rearranged(frames: Iterator[Frame], order: list[int]) -> Iterator[Frame]:
 
 
 class _Cursor:
-    """A place in a video: at its beginning or at a keyframe."""
+    """A place in a video: at its beginning or at a keyframe.
+
+    Attributes:
+        opened: the stream, standing there.
+        foretells: whether it is opened strictly, and its packets are believed.
+    """
 
     def __init__(
-        self, take: Callable[[], OpenedStream], give_back: Callable[[OpenedStream], None], timing: Timing
+        self,
+        take: Callable[..., OpenedStream],
+        give_back: Callable[[OpenedStream], None],
+        timing: Timing,
+        *,
+        foretells: bool,
     ) -> None:
         self._take, self._give_back, self._timing = take, give_back, timing
-        self.opened = take()
+        self.foretells = foretells
+        self._seeks = not timing.counted  # after a seek nobody could tell how many frames were shown before
+        self.opened = take(strict=foretells)
         self._at_beginning = True
 
     def close(self) -> None:
         self._give_back(self.opened)
 
+    def distrust(self) -> None:
+        """Goes to the beginning for good: what a decoder makes of damage depends on all that came before."""
+        self.foretells = self._seeks = False
+        self._reopen()
+        self._at_beginning = False
+
     def go(self, seconds: float | None) -> int | None:
         """Goes to a keyframe shown at or before ``seconds``: its ticks; None for the beginning, the last resort."""
         found = None if seconds is None else self._seek(seconds)
         if found is None and not self._at_beginning:
-            self.close()
-            self.opened = self._take()
+            self._reopen()
         self._at_beginning = False
         return found
 
+    def _reopen(self) -> None:
+        self.close()
+        self.opened = self._take(strict=self.foretells)
+
     def saves(self, standing_seconds: float, wanted_seconds: float) -> bool:
         """Whether a seek spares decoding, when everything before ``standing_seconds`` is decoded already."""
-        timing = self._timing
-        if timing.counted:  # after a seek nobody knows how many frames were shown before
+        if not self._seeks:
             return False
         keyframe = self.opened.keyframe_before(self._stamp(wanted_seconds))
         if keyframe is None:
             return wanted_seconds - standing_seconds > _WORTH_A_BLIND_SEEK_SECONDS
-        return keyframe - self._stamp(standing_seconds) > _WORTH_A_SEEK * timing.nominal
+        return keyframe - self._stamp(standing_seconds) > _WORTH_A_SEEK * self._timing.nominal
 
     def _seek(self, seconds: float) -> int | None:
         """Steps further and further back until the keyframe found is shown no later than ``seconds``."""
@@ -298,8 +339,9 @@ class _Takers:
 class _ReadAhead:
     """Asks the samplers about packets before they are decoded, so that the decoder may leave out unwanted frames.
 
-    A frame's turn is settled once a packet is read that decodes no earlier than the *next* frame is shown: then no
-    later packet comes between the two. Until then packets wait.
+    A frame's turn is settled once more than 16 packets are read that are shown after the *next* frame: no decoder
+    reorders further, so no later packet comes between the two. Until then packets wait. Decoding times are not
+    relied on; some files state them wrongly.
     """
 
     def __init__(self, opened: OpenedStream, timing: Timing, takers: _Takers) -> None:
@@ -322,7 +364,6 @@ class _ReadAhead:
             while self._waiting and self._is_settled(self._waiting[0]):
                 yield from self._decode(self._waiting.popleft())
             if self._takers.done and not self._owed:
-                self.end = None
                 return
         if self._owed or self.end is None:
             raise _OutOfStep
@@ -333,14 +374,12 @@ class _ReadAhead:
             while self._turns:
                 self._judge_next()
             return
-        if len(self._waiting) > _LONGEST_REORDERING:
+        if len(self._waiting) > _MOST_WAITING:
             raise _OutOfStep
         if not packet.is_discard:
             heappush(self._turns, (self._ticks(packet), packet.duration or self._timing.nominal))
-        if packet.dts is not None:
-            settled = packet.dts - self._timing.zero
-            while len(self._turns) > 1 and min(self._turns[1:3])[0] <= settled:
-                self._judge_next()
+        while len(self._turns) > 2 + _REORDERING:
+            self._judge_next()
 
     def _judge_next(self) -> None:
         ticks, duration = heappop(self._turns)

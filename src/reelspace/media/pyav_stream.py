@@ -61,7 +61,6 @@ class Timing:
         nominal: ticks from frame to frame at the average rate.
         gap: the longest believable step, in ticks.
         counted: the container stores no presentation times: the k-th frame shown has the k-th decoding time.
-        foretells: packets say when frames are shown, and the decoder can leave out unwanted ones exactly.
     """
 
     base: Fraction
@@ -69,7 +68,6 @@ class Timing:
     nominal: int
     gap: int
     counted: bool
-    foretells: bool
 
     def seconds(self, ticks: int) -> float:
         """Ticks from time zero in seconds, rounded once."""
@@ -113,11 +111,15 @@ class Clock:
 class OpenedStream:
     """One container with its video stream, standing at its beginning.
 
+    Attributes:
+        strict: opened so, and the decoder can leave out frames exactly. Then every damage it notices is a failure,
+            where otherwise it mends the picture with what it finds, perhaps in frames that would be left out.
+
     Raises:
         CannotOpen, NoVideoStream: on opening.
     """
 
-    def __init__(self, source: str, *, fast: bool, threads: int) -> None:
+    def __init__(self, source: str, *, fast: bool, strict: bool, threads: int) -> None:
         self.source = source
         self.closed = False
         self._fast = fast
@@ -126,6 +128,7 @@ class OpenedStream:
             self._bytes = self._resources.enter_context(open_source(source))
             self.container = self._open_container()
             self.stream = self._choose_stream()
+            self.strict = strict and self._skips_exactly()
             self._prepare(threads)
         except BaseException:
             self._resources.close()
@@ -181,6 +184,8 @@ class OpenedStream:
         if self._fast:
             codec.options = {"skip_loop_filter": "all"}
             codec.skip_frame = "NONREF"
+        elif self.strict:
+            codec.options = {"err_detect": "explode"}
 
     def _count_promised(self) -> int | None:
         """Entries of the sample table, which a complete MP4 or MOV keeps apart from the samples."""
@@ -363,12 +368,11 @@ class OpenedStream:
             nominal=max(1, round(1 / (video.frame_rate or Fraction(25)) / base)),
             gap=round(_LONGEST_GAP_SECONDS / base),
             counted=counted,
-            foretells=not counted and not self._fast and self._skips_exactly(),
         )
 
     def _skips_exactly(self) -> bool:
         codec = self.stream.codec_context
-        if codec.name not in _SKIPS_EXACTLY:
+        if codec.name not in _SKIPS_EXACTLY or self.container.format.name in _WITHOUT_PRESENTATION_TIMES:
             return False
         # A frame that its own temporal layer does not refer to may still serve the layer above it.
         if codec.name == "hevc" and _temporal_layers(codec.extradata) != 1:
