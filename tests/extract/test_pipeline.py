@@ -17,6 +17,7 @@ from reelspace.errors import InvalidArgument, ReelspaceError, SpaceMismatch
 from reelspace.extract.events import FileDone, Progress
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, TmkSigner
+from reelspace.extract.stamps import missing
 from reelspace.media import open_video
 from reelspace.media.sources import content_id
 from reelspace.store.store import Store
@@ -246,6 +247,24 @@ def test_a_claimed_file_is_left_to_its_holder_and_looked_at_again(clips: list[Pa
     assert sum(report.skipped for report in reports) == len(clips)
     assert len(store.frame_matrix("means")) == len(clips)
     assert [path.name for path in (store.place / "locks").iterdir()] == ["write.lock"]
+
+
+def test_the_ledger_is_not_asked_again_while_nobody_else_writes(
+    clips: list[Path], store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Store, "find", lambda self, sources: pytest.fail("asked again"))
+    monkeypatch.setattr("reelspace.extract.writer.SHARE_OF_TIME", 1e6)  # every file a step of its own
+    assert extract(names(clips), store=store, plan=PLAN, workers=0).indexed == len(clips)
+
+
+def test_files_that_are_gone_are_kept_until_they_are_forgotten(clips: list[Path], store: Store, tmp_path: Path):
+    files = copied(clips[:2], tmp_path / "in")
+    extract(names(files), store=store, plan=PLAN, workers=0)
+    files[0].unlink()
+    assert len(store.ledger()) == 2
+    assert missing(store.ledger()) == [str(files[0])]
+    assert store.forget(missing(store.ledger())) == 1
+    assert list(store.frame_matrix("means").video_ids) == [content_id(str(files[1]))]
 
 
 def test_progress_tells_how_far_a_file_has_come(clips: list[Path], store: Store, monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ from made_up import SIGNATURES, SPACE, entry, failure, finished, sequence, signa
 
 from reelspace.core.sequence import FrameMatrix
 from reelspace.core.space import Space
-from reelspace.errors import NotALibrary, SpaceMismatch, StoreBusy, UnknownName
+from reelspace.errors import NotALibrary, SpaceMismatch, StoreBusy, StoreError, UnknownName
 from reelspace.store import store as store_module
 from reelspace.store.locks import FileLock
 from reelspace.store.rows import Finished, Stamp
@@ -212,6 +212,29 @@ def test_a_step_cut_short_anywhere_leaves_no_trace(
     assert_holds(after, [2, 3, 4, 5] if written else [1, 2, 5])
     after.commit([finished(3, "/a.mp4")])
     assert_holds(after, [2, 3, 4, 5] if written else [2, 3, 5])
+
+
+def test_a_full_disk_says_so_and_leaves_no_trace(store: Store, monkeypatch: pytest.MonkeyPatch):
+    store.commit([finished(1)])
+
+    def full(self, name, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_module._Step, "add", full)
+    with pytest.raises(StoreError, match=r"could not be written: .*No space left"):
+        store.commit([finished(2)])
+    monkeypatch.undo()
+    assert_holds(store, [1])
+
+
+def test_what_others_wrote_is_told_from_what_was_written_here(store: Store):
+    other = Store(store.place)
+    store.commit([finished(1)])
+    other.commit([finished(2)])
+    store.commit([finished(3)])
+    store.compact(after_fragments=1)
+    assert other.own_commits == 1
+    assert store.record().commit - store.own_commits == 1
 
 
 def test_a_table_that_a_killed_writer_had_only_begun_is_made_anew(store: Store):

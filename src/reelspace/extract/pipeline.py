@@ -77,6 +77,7 @@ def extract(
         InvalidArgument: for a negative number of workers, or a plan that makes nothing.
         SpaceMismatch: when the library holds vectors of other spaces of the same names.
         StoreBusy: when another process keeps the library's write lock for too long.
+        StoreError: when the disk does not take it.
         ReelspaceError: when workers cannot be started.
     """
     if workers is not None and workers < 0:
@@ -125,6 +126,11 @@ def _signals(stopping: threading.Event) -> Iterator[None]:
         restore()
 
 
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _ignore(event: Event) -> None:
     """What nobody watches."""
 
@@ -148,13 +154,13 @@ class _Run:
         self._tell = tell
         self._seats: list[Seat] = []
         self._in_process = workers == 0
-        self._most_seats = len(os.sched_getaffinity(0)) if workers is None else max(1, workers)
+        self._most_seats = _cores() if workers is None else max(1, workers)
         self._encoder_tables = [frame_table_name(e.space) for e in plan.encoders]
         self._signer_tables = [signature_table_name(plan.signer_space(i)) for i in range(len(plan.signers))]
         self._all_tables = frozenset((*self._encoder_tables, *self._signer_tables))
         record = store.record()
         self._ledger = store.ledger(record)
-        self._ledger_commit = record.commit
+        self._commit = record.commit - store.own_commits  # as of which the ledger here knows others' work
         self._tables = store.tables_by_video(record=record)
         self._todo = deque(sources)
         self._elsewhere: deque[str] = deque()  # claimed by another process when their turn came
@@ -257,9 +263,8 @@ class _Run:
         return FileLock(self._store.place / "locks" / f"{name}.lock", temporary=True)
 
     def _catch_up(self, source: str) -> bool:
-        """Reads the ledger's line of a file again if anything was written since; whether it did."""
-        commit = self._store.record().commit
-        if commit == self._ledger_commit:
+        """Reads the ledger's line of a file again if another process wrote anything since; whether there is one."""
+        if self._store.record().commit - self._store.own_commits == self._commit:
             return False
         found = self._store.find([source])
         self._ledger.update(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
+from reelspace.errors import CannotOpen
 from reelspace.media.sources import source_stat
 from reelspace.store.rows import Stamp
 
-__all__ = ["stamp_of"]
+__all__ = ["missing", "stamp_of"]
 
 
 def stamp_of(source: str) -> Stamp:
@@ -22,3 +24,16 @@ def stamp_of(source: str) -> Stamp:
     if found.etag is not None:
         changed = int.from_bytes(hashlib.blake2b(found.etag.encode(), digest_size=7).digest(), "big")
     return Stamp(found.size_bytes or 0, changed)
+
+
+def missing(sources: Iterable[str]) -> list[str]:
+    """Those of ``sources`` that are not there, or may not be looked at: what a library may be asked to forget."""
+    return [source for source in sources if not _is_there(source)]
+
+
+def _is_there(source: str) -> bool:
+    try:
+        stamp_of(source)
+    except CannotOpen:
+        return False
+    return True

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
-from reelspace.errors import NotALibrary, StoreBusy, UnknownName
+from reelspace.errors import NotALibrary, StoreBusy, StoreError, UnknownName
 from reelspace.store import tables
 from reelspace.store.locks import FileLock
 from reelspace.store.mapped import Columns, MappedArrays
@@ -110,6 +110,7 @@ class Store:
 
     Attributes:
         place: the folder.
+        own_commits: steps that this object wrote; what the record counts beyond them, others wrote.
 
     Raises:
         NotALibrary: when there is no library at ``place``, or one of another schema version.
@@ -117,6 +118,7 @@ class Store:
 
     def __init__(self, place: Path | str, *, lock_timeout_seconds: float = 60.0) -> None:
         self.place = Path(place).absolute()
+        self.own_commits = 0
         self._write_lock_path = self.place / "locks" / "write.lock"
         self._lock_timeout_seconds = lock_timeout_seconds
         Record.read(self.place)
@@ -353,6 +355,7 @@ class Store:
 
         Raises:
             StoreBusy: when another process holds the write lock for too long.
+            StoreError: when the disk does not take it.
             SpaceMismatch: when vectors are of another space than those of the same name in the library.
         """
         if not batch:
@@ -429,9 +432,14 @@ class Store:
         (self.place / "locks").mkdir(exist_ok=True)
         with FileLock(self._write_lock_path, timeout_seconds=self._lock_timeout_seconds):
             step = _Step(self.place, self._database)
-            step.recover()
-            yield step
-            step.publish()
+            before = step.record.commit
+            try:
+                step.recover()
+                yield step
+                step.publish()
+            except (OSError, RuntimeError) as error:  # what LanceDB raises when the disk is full or gone
+                raise StoreError(f"{self.place} could not be written: {error}") from error
+            self.own_commits += step.record.commit - before
 
     def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
         """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
