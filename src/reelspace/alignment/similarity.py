@@ -1,0 +1,122 @@
+"""How alike two videos are, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelspace.core.looks import LinearMap, Look
+from reelspace.core.sequence import FrameSequence
+
+__all__ = ["FrameRows", "Similarity", "best_look", "frame_rows", "similarity"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameRows:
+    """A sequence with its views side by side: one row per described frame.
+
+    Attributes:
+        times_seconds: float64 (T,), increasing.
+        vectors: float32 (V, T, D); a view that a frame does not have is zeros.
+        weights: float32 (V, T) in [0, 1].
+    """
+
+    times_seconds: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.times_seconds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarity:
+    """The frame-to-frame similarity matrix of a pair.
+
+    Attributes:
+        matrix: float32 (Tq, Tr): cosine of what two frames show in common, weighted by the evidence both carry.
+        query_times: float64 (Tq,), seconds.
+        reference_times: float64 (Tr,), seconds.
+        mirrored: whether it holds for the mirrored query.
+    """
+
+    matrix: NDArray[np.float32]
+    query_times: NDArray[np.float64]
+    reference_times: NDArray[np.float64]
+    mirrored: bool = False
+
+
+def frame_rows(sequence: FrameSequence) -> FrameRows:
+    """One row per frame, its views side by side."""
+    times, row = np.unique(sequence.times_seconds, return_inverse=True)
+    views = int(sequence.views.max(initial=0)) + 1
+    vectors = np.zeros((views, len(times), sequence.space.dimensions), np.float32)
+    weights = np.zeros((views, len(times)), np.float32)
+    vectors[sequence.views, row] = sequence.vectors
+    weights[sequence.views, row] = sequence.weights
+    return FrameRows(times, vectors, weights)
+
+
+def similarity(query: FrameRows, reference: FrameRows, look: Look) -> Similarity:
+    """Similarity of every frame of the query to every frame of the reference under one look.
+
+    Every view of the query is compared with every view of the reference; the best counts. A pair of frames is
+    weighted by the geometric mean of their evidence, so that flat pictures resemble nothing.
+    """
+    looked_query = [_looked(v, w, look.of_query) for v, w in zip(query.vectors, query.weights, strict=True)]
+    looked_reference = [
+        _looked(v, w, look.of_reference) for v, w in zip(reference.vectors, reference.weights, strict=True)
+    ]
+    matrix = np.zeros((len(query), len(reference)), np.float32)
+    for q, q_evidence in looked_query:
+        for r, r_evidence in looked_reference:
+            if q_evidence.any() and r_evidence.any():
+                products = (q * np.sqrt(q_evidence)[:, None]) @ (r * np.sqrt(r_evidence)[:, None]).T
+                np.maximum(matrix, products, out=matrix)
+    return Similarity(matrix, query.times_seconds, reference.times_seconds, look.mirrored)
+
+
+def best_look(
+    query: FrameRows,
+    reference: FrameRows,
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    looks: Sequence[Look],
+) -> tuple[int, float]:
+    """Which look shows matched frames most alike: its index, and their mean similarity under it.
+
+    Args:
+        query: frames of the query.
+        reference: frames of the reference.
+        rows: row numbers of the query and of the reference, matched one to one.
+        looks: what to try.
+    """
+    means = np.zeros(len(looks))
+    for q_view, q_weights in zip(query.vectors, query.weights, strict=True):
+        for r_view, r_weights in zip(reference.vectors, reference.weights, strict=True):
+            if not (q_weights[rows[0]].any() and r_weights[rows[1]].any()):
+                continue
+            for index, look in enumerate(looks):
+                q, q_evidence = _looked(q_view[rows[0]], q_weights[rows[0]], look.of_query)
+                r, r_evidence = _looked(r_view[rows[1]], r_weights[rows[1]], look.of_reference)
+                along = (q * r).sum(axis=1) * np.sqrt(q_evidence * r_evidence)
+                means[index] = max(means[index], float(along.mean()))
+    best = int(means.argmax())
+    return best, float(means[best])
+
+
+def _looked(
+    vectors: NDArray[np.float32], weights: NDArray[np.float32], mapping: LinearMap
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rows under a linear map, back at unit length, and the evidence they then carry.
+
+    A vector whose energy lies in few of its numbers (a ramp, colour bars) is like every other such vector: the
+    effective count of numbers, ``1 / sum v^4``, lowers its evidence below ten.
+    """
+    mapped = mapping(vectors)
+    squares = mapped * mapped
+    energy = np.maximum(squares.sum(axis=1), 1e-12)
+    shared_by = energy**2 / np.maximum(np.einsum("ij,ij->i", squares, squares), 1e-24)
+    return mapped / np.sqrt(energy)[:, None], weights * np.clip((shared_by - 2) / 8, 0, 1)

@@ -1,0 +1,418 @@
+"""Who shows the same footage, and at which seconds: over stored vectors, no pixels.
+
+Three stages, each dearer per pair than the one before and run on fewer pairs:
+
+1. candidates: some frames of the query, under every look, against the frames of all references (one matrix product
+   per block of rows, or an index);
+2. segments: the similarity matrix of a candidate pair under the looks that brought it up;
+3. registration: the look is fitted to the matched frames in small steps, and the segments are found again under it.
+
+A segment's score is the chance that it is the same footage: `same_footage`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelspace.alignment.segments import find_segments
+from reelspace.alignment.similarity import FrameRows, Similarity, best_look, frame_rows, similarity
+from reelspace.core.looks import Look
+from reelspace.core.results import CopySegment
+from reelspace.core.sequence import FrameMatrix, FrameSequence
+from reelspace.core.space import Space
+from reelspace.encoders.models import pdqf_views
+from reelspace.errors import InvalidArgument
+
+__all__ = ["DEFAULT_THRESHOLD", "Found", "Match", "Nearest", "compare", "find_copies", "match", "same_footage"]
+
+DEFAULT_THRESHOLD = 0.8
+"""The least score reported; what it costs and finds is printed by benchmarks/copies_quality.py."""
+
+_FRAME_THRESHOLD = 0.45  # similarity at which a frame pair speaks for a copy; segments are sought at this level
+_QUERY_EVERY_SECONDS = 1.0  # spacing of the frames of the query that search for candidates
+_REFERENCE_EVERY_SECONDS = 0.6  # spacing of the frames they search among, where references are many
+_MANY_ROWS = 20_000
+_MOST_SEARCHING = 600  # frames of the query that search, however long it is
+_BLOCK_ROWS = 16_384
+_SHORTEST_COUNTED_SECONDS = 0.25  # a single picture counts as this long
+_BEST_FRAMES = 4  # a candidate is judged by its best few frames: a copy may be short
+_LOOKS_PER_PAIR = 3
+_STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's side
+_REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
+_HOPELESS = 0.05  # pairs that even so stay below this score are not fitted
+_TILE_ROWS = 3_000  # longer sequences are compared piece by piece, so memory stays bounded
+
+Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""An index: (search vectors (n, D), k) -> rows of the reference matrix (n, k), and their cosines (n, k)."""
+
+
+class Found(NamedTuple):
+    """One pair that shares footage: which videos of the two matrices, and where, the best segment first."""
+
+    query: int
+    reference: int
+    segments: tuple[CopySegment, ...]
+
+
+class Match(NamedTuple):
+    """One video that shares footage with the query, and where, the best segment first."""
+
+    reference: int
+    segments: tuple[CopySegment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """What an encoder knows about looking at its vectors."""
+
+    looks: Callable[[], Sequence[Look]]
+    near: Callable[[Look, float], list[Look]]
+
+
+_ENCODERS = {"pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near)}
+
+
+def _encoded(space: Space) -> _Encoded:
+    """The looks of an encoder; only the plain one where it has none."""
+    plain = Look(None, lambda v: v, lambda v: v, mirrored=False, dimensions=space.dimensions)
+    return _ENCODERS.get(space.name, _Encoded(lambda: (plain,), lambda _look, _step: []))
+
+
+def same_footage(similarity: float, *, seconds: float, dimensions: int, elsewhere: float) -> float:
+    """The chance in [0, 1] that a segment is the same footage.
+
+    A logistic curve fitted on edited and on unrelated clips (`benchmarks/copies_quality.py`, tuning half).
+
+    Args:
+        similarity: mean over the segment's frames.
+        seconds: length, in the query or the reference, whichever is shorter.
+        dimensions: numbers compared under the look (`Look.dimensions`): strangers' similarity spreads like their
+            inverse root.
+        elsewhere: median similarity of the segment's frames to the whole reference: high for a picture that hardly
+            changes, whose frames are not independent evidence.
+    """
+    evidence = (
+        21.8 * similarity
+        - 7.5 * elsewhere
+        - 170.0 / math.sqrt(dimensions)
+        + 0.88 * math.log2(max(seconds, _SHORTEST_COUNTED_SECONDS))
+        + 0.78
+    )
+    return 1.0 / (1.0 + math.exp(-min(max(evidence, -30.0), 30.0)))
+
+
+def find_copies(
+    queries: FrameMatrix,
+    references: FrameMatrix | None = None,
+    *,
+    threshold: float = DEFAULT_THRESHOLD,
+    k: int = 20,
+    method: str = "hough",
+    nearest: Nearest | None = None,
+) -> list[Found]:
+    """Every pair of videos that share footage, best first.
+
+    Args:
+        queries: read video by video.
+        references: read in blocks, so it may be memory-mapped. Without it, copies among the queries themselves:
+            each pair once, the shorter video as the query.
+        threshold: least score of a segment.
+        k: candidates examined per query.
+        method: of `reelspace.alignment.segments.METHODS`.
+        nearest: an index over the rows searched; without one every row is multiplied, which is exact.
+
+    Raises:
+        SpaceMismatch: when the two were made by different encoders.
+        InvalidArgument: for a threshold outside [0, 1], or no candidates.
+        UnknownName: for an unknown method.
+    """
+    searched = queries if references is None else references
+    order = np.argsort(queries.durations_seconds, kind="stable").tolist()
+    found = [
+        Found(index, matched.reference, matched.segments)
+        for place, index in enumerate(order)
+        for matched in match(
+            queries.sequence(index),
+            searched,
+            skip=order[: place + 1] if references is None else (),  # shorter ones have looked for this one already
+            threshold=threshold,
+            k=k,
+            method=method,
+            nearest=nearest,
+        )
+    ]
+    return sorted(found, key=lambda pair: -pair.segments[0].score)
+
+
+def match(
+    query: FrameSequence,
+    references: FrameMatrix,
+    *,
+    skip: Sequence[int] = (),
+    threshold: float = DEFAULT_THRESHOLD,
+    k: int = 20,
+    method: str = "hough",
+    nearest: Nearest | None = None,
+) -> list[Match]:
+    """Where among the references the query's footage is, best first.
+
+    ``skip`` names videos of ``references`` that are not looked at. For the rest, and for errors, see `find_copies`.
+    """
+    references.space.require(query.space, where="the reference matrix")
+    if not 0 <= threshold <= 1:
+        raise InvalidArgument(f"a score lies between 0 and 1, so a threshold too; got {threshold}")
+    if k < 1:
+        raise InvalidArgument(f"at least one candidate must be examined per query, got k = {k}")
+    encoded = _encoded(query.space)
+    looks = encoded.looks()
+    rows = frame_rows(query)
+    found: list[Match] = []
+    for index, best_looks in _candidates(rows, references, looks, k=k, skip=skip, nearest=nearest):
+        reference = references.sequence(index)
+        segments = _segments(
+            (rows, query.duration_seconds),
+            (frame_rows(reference), reference.duration_seconds),
+            [looks[i] for i in best_looks],
+            encoded.near,
+            method=method,
+        )
+        kept = tuple(segment for segment in segments if segment.score >= threshold)
+        if kept:
+            found.append(Match(index, kept))
+    return sorted(found, key=lambda matched: -matched.segments[0].score)
+
+
+def compare(query: FrameSequence, reference: FrameSequence, *, method: str = "hough") -> list[CopySegment]:
+    """All segments that two videos may share, best first, whatever their score; every look is tried.
+
+    Raises:
+        SpaceMismatch: when the two were made by different encoders.
+    """
+    query.space.require(reference.space, where="the query")
+    encoded = _encoded(query.space)
+    return _segments(
+        (frame_rows(query), query.duration_seconds),
+        (frame_rows(reference), reference.duration_seconds),
+        encoded.looks(),
+        encoded.near,
+        method=method,
+    )
+
+
+def _candidates(
+    query: FrameRows,
+    references: FrameMatrix,
+    looks: Sequence[Look],
+    *,
+    k: int,
+    skip: Sequence[int],
+    nearest: Nearest | None,
+) -> list[tuple[int, list[int]]]:
+    """The references most likely to share footage, best first: (video, its most promising looks).
+
+    Searching for ``cos(A q, B r)`` over stored ``r`` is searching for the vector ``B^T A q``; only the length of
+    ``B r`` is left out, which the next stage puts right.
+    """
+    step = float(np.median(np.diff(query.times_seconds))) if len(query) > 1 else _QUERY_EVERY_SECONDS
+    stride = max(1, round(_QUERY_EVERY_SECONDS / step), math.ceil(len(query) / _MOST_SEARCHING))
+    frames = np.arange(stride // 2 if len(query) > stride else 0, len(query), stride)
+    plain = np.concatenate([v[frames][w[frames] > 0] for v, w in zip(query.vectors, query.weights, strict=True)])
+    if len(plain) == 0 or len(references.vectors) == 0:
+        return []
+    vectors = (plain @ _search_maps(tuple(looks), plain.shape[1]).T).reshape(len(plain), len(looks), -1)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-9)
+    scores = (
+        _scores_by_product(vectors, references)
+        if nearest is None
+        else _scores_by_index(vectors, references, nearest)
+    )
+    if len(references) > 20:
+        scores -= np.median(scores, axis=1, keepdims=True)  # a look that likes everybody says little
+    scores[:, list(skip)] = -np.inf
+    best = scores.max(axis=0)
+    chosen = [int(video) for video in np.argsort(-best, kind="stable")[:k] if np.isfinite(best[video])]
+    return [(video, [int(i) for i in np.argsort(-scores[:, video])[:_LOOKS_PER_PAIR]]) for video in chosen]
+
+
+@lru_cache(maxsize=4)
+def _search_maps(looks: tuple[Look, ...], dimensions: int) -> NDArray[np.float32]:
+    """``B^T A`` of every look, one below the other: (L * D, D)."""
+    eye = np.eye(dimensions, dtype=np.float32)  # the rows of f(eye) are the columns of the matrix of f
+    return np.concatenate([look.of_reference(eye) @ look.of_query(eye).T for look in looks])
+
+
+def _scores_by_product(vectors: NDArray[np.float32], references: FrameMatrix) -> NDArray[np.float32]:
+    """Mean similarity of each video's best few frame pairs, per look: (L, V). Exact, block by block."""
+    frames, looks, dimensions = vectors.shape
+    top = min(_BEST_FRAMES, frames)
+    scores = np.zeros((looks, len(references)), np.float32)
+    for block, weights, videos in _blocks(references):
+        products = vectors.reshape(-1, dimensions) @ (block * np.sqrt(weights)[:, None]).T
+        starts = np.flatnonzero(np.diff(videos, prepend=-1))
+        best = np.maximum.reduceat(products, starts, axis=1).reshape(frames, looks, len(starts))
+        means = np.partition(best, frames - top, axis=0)[frames - top :].mean(axis=0)
+        scores[:, videos[starts]] = np.maximum(scores[:, videos[starts]], means)
+    return scores
+
+
+def _scores_by_index(
+    vectors: NDArray[np.float32], references: FrameMatrix, nearest: Nearest
+) -> NDArray[np.float32]:
+    """The same from the nearest rows that an index knows; a video not among them scores 0."""
+    frames, looks, dimensions = vectors.shape
+    top = min(_BEST_FRAMES, frames)
+    rows, cosines = nearest(vectors.reshape(-1, dimensions), 64)
+    videos = np.searchsorted(references.bounds, rows, side="right") - 1
+    hit, where = np.unique(videos, return_inverse=True)
+    best = np.zeros((frames * looks, len(hit)), np.float32)
+    np.maximum.at(best, (np.arange(frames * looks)[:, None], where.reshape(videos.shape)), cosines)
+    best = best.reshape(frames, looks, len(hit))
+    scores = np.zeros((looks, len(references)), np.float32)
+    scores[:, hit] = np.partition(best, frames - top, axis=0)[frames - top :].mean(axis=0)
+    return scores
+
+
+def _blocks(
+    references: FrameMatrix,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]]:
+    """Rows to search among, block by block: vectors, weights, and the video of each row."""
+    total = len(references.vectors)
+    thin = total > _MANY_ROWS
+    for first in range(0, total, _BLOCK_ROWS):
+        last = min(total, first + _BLOCK_ROWS)
+        videos = np.searchsorted(references.bounds, np.arange(first, last), side="right") - 1
+        keep = references.weights[first:last] > 0
+        if thin:  # the first row of each view in every stretch of time
+            stretch = np.floor(references.times_seconds[first:last] / _REFERENCE_EVERY_SECONDS + 1e-6)
+            view = references.views[first:last].astype(np.int64)
+            _, firsts = np.unique(np.stack([videos, stretch.astype(np.int64), view]), axis=1, return_index=True)
+            chosen = np.zeros(last - first, bool)
+            chosen[firsts] = True
+            keep &= chosen
+        if keep.any():
+            vectors = references.vectors[first:last][keep].astype(np.float32)
+            yield vectors, references.weights[first:last][keep], videos[keep]
+
+
+def _segments(
+    query: tuple[FrameRows, float],
+    reference: tuple[FrameRows, float],
+    looks: Sequence[Look],
+    near: Callable[[Look, float], list[Look]],
+    *,
+    method: str,
+) -> list[CopySegment]:
+    """The scored segments of one pair, best first; long videos tile by tile, pieces of one segment joined."""
+    found = [
+        segment
+        for q in _tiles(query[0])
+        for r in _tiles(reference[0])
+        for segment in _tile_segments((q, query[1]), (r, reference[1]), looks, near, method=method)
+    ]
+    return sorted(_joined(found), key=lambda segment: -segment.score)
+
+
+def _tiles(rows: FrameRows) -> Iterator[FrameRows]:
+    """Consecutive pieces of bounded length."""
+    for first in range(0, len(rows), _TILE_ROWS):
+        part = slice(first, first + _TILE_ROWS)
+        yield FrameRows(rows.times_seconds[part], rows.vectors[:, part], rows.weights[:, part])
+
+
+def _tile_segments(
+    query: tuple[FrameRows, float],
+    reference: tuple[FrameRows, float],
+    looks: Sequence[Look],
+    near: Callable[[Look, float], list[Look]],
+    *,
+    method: str,
+) -> list[CopySegment]:
+    """Stages 2 and 3 for one pair, or for one tile of it."""
+    find = partial(find_segments, query_seconds=query[1], reference_seconds=reference[1], method=method)
+    proposals: list[tuple[float, Look, CopySegment]] = []
+    for look in looks:
+        lenient = _FRAME_THRESHOLD - 0.1 + 0.8 / math.sqrt(look.dimensions)
+        seen = similarity(query[0], reference[0], look)
+        proposals.extend(
+            ((segment.score - lenient) * segment.query.duration, look, segment)
+            for segment in find(seen, threshold=lenient, at_most=1)
+        )
+    if not proposals:
+        return []
+    _, look, segment = max(proposals, key=lambda proposal: proposal[0])
+    hoped = replace(segment, score=min(segment.score + _REGISTRATION_GAIN, 1.0))
+    if _score(hoped, similarity(query[0], reference[0], look), look) < _HOPELESS:
+        return []
+    look = _registered(query[0], reference[0], look, segment, near)
+    seen = similarity(query[0], reference[0], look)
+    return [
+        replace(segment, score=_score(segment, seen, look)) for segment in find(seen, threshold=_FRAME_THRESHOLD)
+    ]
+
+
+def _registered(
+    query: FrameRows,
+    reference: FrameRows,
+    look: Look,
+    segment: CopySegment,
+    near: Callable[[Look, float], list[Look]],
+) -> Look:
+    """The look that shows the segment's frames most alike: climbs from the given one by ever smaller steps."""
+    times = query.times_seconds
+    inside = np.flatnonzero((times >= segment.query.start) & (times < segment.query.end))
+    if len(inside) == 0:
+        return look
+    rows = inside[np.linspace(0, len(inside) - 1, min(16, len(inside))).astype(np.int64)]
+    at = segment.reference.start + (times[rows] - segment.query.start) * segment.speed
+    columns = np.abs(reference.times_seconds[:, None] - at).argmin(axis=0)
+    _, level = best_look(query, reference, (rows, columns), [look])
+    for step in _STEPS:
+        for _ in range(4):
+            tried = near(look, step)
+            if not tried:
+                return look
+            index, better = best_look(query, reference, (rows, columns), tried)
+            if better <= level + 0.002:
+                break
+            look, level = tried[index], better
+    return look
+
+
+def _score(segment: CopySegment, seen: Similarity, look: Look) -> float:
+    """`same_footage` of a segment whose score still is a similarity."""
+    inside = (seen.query_times >= segment.query.start) & (seen.query_times < segment.query.end)
+    elsewhere = float(np.median(seen.matrix[inside])) if inside.any() else 0.0
+    return same_footage(
+        segment.score,
+        seconds=min(segment.query.duration, segment.reference.duration),
+        dimensions=look.dimensions,
+        elsewhere=elsewhere,
+    )
+
+
+def _joined(segments: list[CopySegment]) -> list[CopySegment]:
+    """Pieces of one segment that a tile's edge cut apart, put together; the higher score stands."""
+    joined: list[CopySegment] = []
+    for segment in sorted(segments, key=lambda s: s.query.start):
+        for index, other in enumerate(joined):
+            same_line = (
+                other.mirrored == segment.mirrored
+                and abs(other.speed - segment.speed) < 0.03
+                and abs(segment.query.start - other.query.end) < 0.5
+                and abs(segment.reference.start - other.reference.end) < 0.5
+            )
+            if same_line:
+                query, reference = other.query.hull(segment.query), other.reference.hull(segment.reference)
+                score = max(other.score, segment.score)
+                joined[index] = replace(other, query=query, reference=reference, score=score)
+                break
+        else:
+            joined.append(segment)
+    return joined
