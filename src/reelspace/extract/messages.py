@@ -5,7 +5,7 @@
                    ◄───────   Hashed
     Wanted         ───────►
                    ◄───────   Progress, Progress, ...
-                   ◄───────   Decoded or Failed
+                   ◄───────   Fingerprints or Failed
 
 A file that cannot even be read answers the job with Failed.
 """
@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reelspace.core.sequence import FrameSequence
-from reelspace.store.rows import Signature, Stamp, StoredVideo
+from reelspace.store.rows import Stamp
 
-__all__ = ["Broken", "Decoded", "Failed", "Hashed", "Job", "Wanted"]
+__all__ = ["Broken", "Failed", "Hashed", "Job", "Wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,6 @@ class Wanted:
 
     encoders: tuple[int, ...]
     signers: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """Everything asked for; ``note`` says what is wrong with a file that was kept all the same."""
-
-    video: StoredVideo
-    sequences: tuple[FrameSequence, ...]
-    signatures: tuple[Signature, ...]
-    note: str | None
 
 
 @dataclass(frozen=True, slots=True)

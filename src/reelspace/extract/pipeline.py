@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection, wait
 
 from reelspace.errors import CannotOpen, InvalidArgument, ReelspaceError
 from reelspace.extract.events import Event, FileDone, Outcome, Progress, Report
-from reelspace.extract.messages import Broken, Decoded, Failed, Hashed, Wanted
+from reelspace.extract.fingerprint import Fingerprints
+from reelspace.extract.messages import Broken, Failed, Hashed, Wanted
 from reelspace.extract.plan import Plan
 from reelspace.extract.seat import Seat
 from reelspace.extract.stamps import stamp_of
@@ -158,9 +159,9 @@ class _Run:
         self._encoder_tables = [frame_table_name(e.space) for e in plan.encoders]
         self._signer_tables = [signature_table_name(plan.signer_space(i)) for i in range(len(plan.signers))]
         self._all_tables = frozenset((*self._encoder_tables, *self._signer_tables))
+        self._commits_by_others = store.commits_by_others()  # that the ledger read next knows of
         record = store.record()
         self._ledger = store.ledger(record)
-        self._commit = record.commit - store.own_commits  # as of which the ledger here knows others' work
         self._tables = store.tables_by_video(record=record)
         self._todo = deque(sources)
         self._elsewhere: deque[str] = deque()  # claimed by another process when their turn came
@@ -264,7 +265,7 @@ class _Run:
 
     def _catch_up(self, source: str) -> bool:
         """Reads the ledger's line of a file again if another process wrote anything since; whether there is one."""
-        if self._store.record().commit - self._store.own_commits == self._commit:
+        if self._store.commits_by_others() == self._commits_by_others:
             return False
         found = self._store.find([source])
         self._ledger.update(found)
@@ -314,14 +315,14 @@ class _Run:
             if seat.silent_for(self._silence_seconds):
                 self._replace(seat, f"no progress for {self._silence_seconds:g} s", "WorkerHung")
 
-    def _react(self, seat: Seat, message: Hashed | Progress | Decoded | Failed | Broken) -> None:
+    def _react(self, seat: Seat, message: Hashed | Progress | Fingerprints | Failed | Broken) -> None:
         match message:
             case Progress():
                 seat.video_seconds = message.video_seconds
                 self._tell(message)
             case Hashed():
                 self._decide(seat, message)
-            case Decoded():
+            case Fingerprints():
                 self._store_result(seat, message)
             case Failed():
                 self._fail(seat, message)
@@ -349,19 +350,19 @@ class _Run:
         else:
             self._record_same_content(source, hashed.stamp, hashed.video_id, claim, note=None, began=began)
 
-    def _store_result(self, seat: Seat, decoded: Decoded) -> None:
-        stored, began, hashed = decoded.video, seat.began, seat.hashed
+    def _store_result(self, seat: Seat, made: Fingerprints) -> None:
+        stored, began, hashed = made.video, seat.began, seat.hashed
         source, claim = seat.clear()
         if hashed is None:
             raise ReelspaceError(f"a worker decoded {source} without having been asked to")
-        entry = _entry(source, hashed.stamp, stored.video_id, decoded.note, spent_seconds=time.monotonic() - began)
-        self._writer.put(Finished(entry, stored, decoded.sequences, decoded.signatures), claim)
+        entry = _entry(source, hashed.stamp, stored.video_id, made.note, spent_seconds=time.monotonic() - began)
+        self._writer.put(Finished(entry, stored, made.sequences, made.signatures), claim)
         self._ledger[source] = entry
         self._tables[stored.video_id] = self._tables.get(stored.video_id, frozenset()) | self._all_tables
         self._video_seconds += stored.seen_seconds
-        self._finish(FileDone(source, "indexed", decoded.note, stored.seen_seconds))
+        self._finish(FileDone(source, "indexed", made.note, stored.seen_seconds))
         for same, stamp, same_claim, same_began in self._same.pop(stored.video_id, []):
-            self._record_same_content(same, stamp, stored.video_id, same_claim, note=decoded.note, began=same_began)
+            self._record_same_content(same, stamp, stored.video_id, same_claim, note=made.note, began=same_began)
 
     def _record_same_content(
         self, source: str, stamp: Stamp, video_id: str, claim: FileLock, *, note: str | None, began: float

@@ -13,9 +13,10 @@ from reelspace.core.frames import Tap
 from reelspace.core.space import Space
 from reelspace.encoders.encoder import FrameEncoder
 from reelspace.encoders.models.pdqf import Pdqf
+from reelspace.encoders.models.pdqf_views import PdqfViews
 from reelspace.store.rows import Signature
 
-__all__ = ["Plan", "Signer", "Summing", "TmkSigner"]
+__all__ = ["Plan", "Signer", "Summing", "TmkSigner", "decoded_space", "default_plan"]
 
 
 class Signer(Protocol):
@@ -121,3 +122,8 @@ class _TmkSumming:
     def finish(self) -> Signature:
         found = self._sums.finish()
         return Signature(self._space, found.frame_count, found.average, found.cosines, found.sines)
+
+
+def default_plan(*, fast: bool = False, tmk: bool = True) -> Plan:
+    """What `index` makes of every file: rows that find copies and, with ``tmk``, a TMK hash."""
+    return Plan((PdqfViews(),), (TmkSigner(fast=fast),) if tmk else (), fast=fast)

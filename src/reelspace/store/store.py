@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -110,7 +111,6 @@ class Store:
 
     Attributes:
         place: the folder.
-        own_commits: steps that this object wrote; what the record counts beyond them, others wrote.
 
     Raises:
         NotALibrary: when there is no library at ``place``, or one of another schema version.
@@ -118,7 +118,7 @@ class Store:
 
     def __init__(self, place: Path | str, *, lock_timeout_seconds: float = 60.0) -> None:
         self.place = Path(place).absolute()
-        self.own_commits = 0
+        self._own_commits: list[int] = []
         self._write_lock_path = self.place / "locks" / "write.lock"
         self._lock_timeout_seconds = lock_timeout_seconds
         Record.read(self.place)
@@ -152,6 +152,11 @@ class Store:
     def record(self) -> Record:
         """The last step's record; pass it to several reads that must agree with one another."""
         return Record.read(self.place)
+
+    def commits_by_others(self) -> int:
+        """How many of the library's steps so far were not written through this object."""
+        commit = self.record().commit
+        return commit - bisect_right(self._own_commits, commit)
 
     def ledger(self, record: Record | None = None) -> dict[str, LedgerEntry]:
         """Every file the library knows of, by path or URL."""
@@ -431,15 +436,13 @@ class Store:
     def _step(self) -> Iterator[_Step]:
         (self.place / "locks").mkdir(exist_ok=True)
         with FileLock(self._write_lock_path, timeout_seconds=self._lock_timeout_seconds):
-            step = _Step(self.place, self._database)
-            before = step.record.commit
+            step = _Step(self.place, self._database, self._own_commits)
             try:
                 step.recover()
                 yield step
                 step.publish()
             except (OSError, RuntimeError) as error:  # what LanceDB raises when the disk is full or gone
                 raise StoreError(f"{self.place} could not be written: {error}") from error
-            self.own_commits += step.record.commit - before
 
     def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
         """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
@@ -537,8 +540,9 @@ class Store:
 class _Step:
     """One step of writing, under the write lock: the tables at their newest version, the record to be."""
 
-    def __init__(self, place: Path, database: Any) -> None:
+    def __init__(self, place: Path, database: Any, own_commits: list[int]) -> None:
         self.record = Record.read(place)
+        self._own_commits = own_commits
         self._place = place
         self._database = database
         self._open: dict[str, Any] = {}
@@ -584,6 +588,7 @@ class _Step:
         }
         if Record.read(self._place).versions != versions:
             self.record = replace(self.record, commit=self.record.commit + 1, versions=versions)
+            self._own_commits.append(self.record.commit)  # before others can see it
             self.record.write(self._place)
 
 

@@ -1,11 +1,10 @@
-"""What one worker does with one file."""
+"""One decode pass gives every fingerprint, in bounded memory."""
 
 from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from multiprocessing import Pipe
 from typing import Self
 
 import numpy as np
@@ -14,8 +13,8 @@ from made_up_encoders import Means
 
 from reelspace.core.frames import Frame, Tap
 from reelspace.core.video import Video
-from reelspace.extract import worker
-from reelspace.extract.messages import Wanted
+from reelspace.extract import fingerprint as fingerprint_module
+from reelspace.extract.fingerprint import Fingerprints, fingerprint
 from reelspace.extract.plan import Plan, TmkSigner
 
 FACTS = Video("", None, Fraction(25), 64, 64, 0, False, "h264", "yuv420p", "mp4", None, 0.0, None)
@@ -43,12 +42,11 @@ class Endless:
                 yield tap, Frame(i / 25, i / 25, pixels)
 
 
-def decode(monkeypatch: pytest.MonkeyPatch, plan: Plan, count: int, shape: tuple[int, ...] = (64, 64, 3)):
-    monkeypatch.setattr(worker, "open_video", lambda source, fast: Endless(count, shape))
-    ours, theirs = Pipe()
-    with ours, theirs:
-        wanted = Wanted(tuple(range(len(plan.encoders))), tuple(range(len(plan.signers))))
-        return worker._decode(theirs, "x.mp4", "0" * 64, plan, wanted)
+def decode(
+    monkeypatch: pytest.MonkeyPatch, plan: Plan, count: int, shape: tuple[int, ...] = (64, 64, 3)
+) -> Fingerprints:
+    monkeypatch.setattr(fingerprint_module, "open_video", lambda source, fast: Endless(count, shape))
+    return fingerprint("x.mp4", plan, video_id="0" * 64)
 
 
 def test_memory_does_not_grow_with_the_length_of_the_video(monkeypatch: pytest.MonkeyPatch):
@@ -67,10 +65,10 @@ def test_large_pictures_are_handed_over_in_smaller_batches(monkeypatch: pytest.M
     plan = Plan((Means(),))
     decode(monkeypatch, plan, 2)
     tracemalloc.start()
-    decode(monkeypatch, plan, 40, (2160, 3840, 3))  # 25 MB each: a batch of 128 would be 3.2 GB
+    decode(monkeypatch, plan, 12, (2160, 3840, 3))  # 25 MB each: all of them would be 300 MB
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 200_000_000
+    assert peak < 150_000_000
 
 
 @pytest.mark.parametrize("count", [1, 127, 128, 129, 300])

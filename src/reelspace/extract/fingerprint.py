@@ -1,0 +1,168 @@
+"""One file, one decode pass, every fingerprint asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelspace.core.frames import Frame, Tap
+from reelspace.core.sequence import FrameSequence
+from reelspace.core.space import Space
+from reelspace.encoders.encoder import FrameEncoder
+from reelspace.errors import Truncated
+from reelspace.extract.plan import Plan, Summing
+from reelspace.media import open_video
+from reelspace.media.sources import content_id
+from reelspace.store.rows import Signature, StoredVideo
+
+__all__ = ["Fingerprints", "fingerprint"]
+
+BATCH_FRAMES = 128
+BATCH_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprints:
+    """What one pass over a file gave.
+
+    Attributes:
+        video: what is known of it.
+        sequences: frame vectors, one of each encoder asked for.
+        signatures: one of each signer asked for.
+        note: what is wrong with a truncated file that was kept all the same.
+    """
+
+    video: StoredVideo
+    sequences: tuple[FrameSequence, ...]
+    signatures: tuple[Signature, ...]
+    note: str | None
+
+    @property
+    def video_id(self) -> str:
+        """Content id."""
+        return self.video.video_id
+
+
+def fingerprint(
+    source: str,
+    plan: Plan,
+    *,
+    video_id: str | None = None,
+    encoders: Sequence[int] | None = None,
+    signers: Sequence[int] | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Fingerprints:
+    """Decodes a file once for everything in ``plan``. Memory does not depend on its length but for the rows.
+
+    Args:
+        source: path or URL.
+        plan: what to make of it.
+        video_id: its content id, where it is known; else the file is read for it first.
+        encoders: the numbers of those wanted; None for all.
+        signers: likewise.
+        on_progress: told the second of the video that was reached, for every frame.
+
+    Raises:
+        MediaError: when the file cannot be used; `Truncated` only where the plan does not keep partial files.
+    """
+    wanted = range(len(plan.encoders)) if encoders is None else encoders
+    rows = [_Rows(plan.encoders[i], plan.encoder_space(i)) for i in wanted]
+    chosen = plan.signers if signers is None else [plan.signers[i] for i in signers]
+    sums = [_Sum(signer.tap, signer.start(decoding=plan.decoding)) for signer in chosen]
+    takers: list[_Taker] = [*rows, *sums]
+    batches = [_Batch(taker) for taker in takers]
+    note, shown_seconds = None, 0.0
+    known_id = video_id or content_id(source)
+    with open_video(source, fast=plan.fast) as reader:
+        try:
+            for tap, frame in reader.read([taker.tap for taker in takers]):
+                batches[tap].push(frame)
+                shown_seconds = max(shown_seconds, frame.shown_seconds)
+                if on_progress is not None:
+                    on_progress(shown_seconds)
+        except Truncated as error:
+            if not plan.keep_partial:
+                raise
+            note = error.reason
+        video = reader.video
+    for batch in batches:
+        batch.flush()
+    seen_seconds = shown_seconds + (float(1 / video.frame_rate) if video.frame_rate else 0.0)
+    stored = StoredVideo(known_id, video, seen_seconds)
+    return Fingerprints(
+        stored,
+        tuple(row.finish(stored.duration_seconds) for row in rows),
+        tuple(total.finish() for total in sums),
+        note,
+    )
+
+
+class _Taker(Protocol):
+    tap: Tap
+
+    def encode(self, frames: NDArray[np.uint8], times_seconds: NDArray[np.float64]) -> None: ...
+
+
+class _Rows:
+    """Collects the stored rows of one encoder."""
+
+    def __init__(self, encoder: FrameEncoder, space: Space) -> None:
+        self.tap = encoder.tap
+        self._encoder = encoder
+        self._space = space
+        self._parts: list[tuple[NDArray[Any], ...]] = []
+
+    def encode(self, frames: NDArray[np.uint8], times_seconds: NDArray[np.float64]) -> None:
+        vectors, weights = self._encoder.encode(frames)
+        keep = weights > 0  # (N, V)
+        keep[:, 0] = True
+        index, views = np.nonzero(keep)
+        self._parts.append(
+            (times_seconds[index], vectors[keep].astype(np.float16), views.astype(np.uint8), weights[keep])
+        )
+
+    def finish(self, duration_seconds: float) -> FrameSequence:
+        space = self._space
+        times, vectors, views, weights = (
+            [np.concatenate(column) for column in zip(*self._parts, strict=True)]
+            if self._parts
+            else (np.empty(0), np.empty((0, space.dimensions), np.float16), np.empty(0, np.uint8), np.empty(0))
+        )
+        return FrameSequence(times, vectors, views, weights.astype(np.float32), space, duration_seconds)
+
+
+class _Sum:
+    """Feeds one signer."""
+
+    def __init__(self, tap: Tap, summing: Summing) -> None:
+        self.tap = tap
+        self._summing = summing
+
+    def encode(self, frames: NDArray[np.uint8], times_seconds: NDArray[np.float64]) -> None:  # noqa: ARG002
+        self._summing.push(frames)
+
+    def finish(self) -> Signature:
+        return self._summing.finish()
+
+
+class _Batch:
+    """Frames on their way into a taker, handed over when they are enough for one product."""
+
+    def __init__(self, taker: _Taker) -> None:
+        self._taker = taker
+        self._frames: list[Frame] = []
+
+    def push(self, frame: Frame) -> None:
+        self._frames.append(frame)
+        if len(self._frames) >= BATCH_FRAMES or len(self._frames) * frame.pixels.nbytes >= BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._frames:
+            pixels = np.stack([frame.pixels for frame in self._frames])
+            self._taker.encode(pixels, np.array([frame.time_seconds for frame in self._frames]))
+            self._frames.clear()
