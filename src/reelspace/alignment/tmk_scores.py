@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -199,7 +200,7 @@ class _Plan:
     Attributes:
         harmonics: J, how many are summed.
         grid: G, points of the grid; a cell is ``h = 2 pi / G``.
-        table: float32 (2J, 3 + G + 3), cos then sin at the grid points, wrapped by three on either side.
+        table: float32 (2J, G), cos then sin at the grid points.
         fine: float32 (7, F), from stencil values to their polynomial at ``places``.
         places: float32 (F,), in cells.
         lagrange: float32 (7, 7), from stencil values to the polynomial's coefficients, constant first.
@@ -244,7 +245,7 @@ def _plan(stack: TmkStack, tolerance: float) -> _Plan:
     harmonics, grid, tails = _sizes(tuple(stack.coefficients.tolist()), tolerance)
     cell = 2 * np.pi / grid
     j = np.arange(harmonics)
-    angles = np.outer(j, np.arange(-_STENCIL, grid + _STENCIL)) * cell
+    angles = np.outer(j, np.arange(grid)) * cell
     nodes = np.arange(-_STENCIL, _STENCIL + 1)
     powers = np.arange(len(nodes))
     lagrange = np.linalg.inv(nodes[:, None].astype(np.float64) ** powers).T
@@ -326,10 +327,29 @@ def _ready(stack: TmkStack, plan: _Plan, workers: _Workers, *, query: bool) -> _
     return _Side(stack.averages / xp.where(lengths > 0, lengths, xp.ones_like(lengths)), tiles, size)
 
 
-def _spectra(queries: Array, references: Array, xp: Any) -> Array:
+class _Scratch(threading.local):
+    """Buffers that every thread keeps from tile to tile: fresh memory costs as much as the arithmetic on it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Array] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], like: Array) -> Array:
+        """An uninitialised float32 array of ``shape`` beside ``like``; overwritten by the next of that name."""
+        count = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.shape[0] < count:
+            xp = array_api_compat.array_namespace(like)
+            kept = self._kept[name] = xp.empty((count,), dtype=xp.float32, device=array_api_compat.device(like))
+        return kept[:count].reshape(shape)
+
+
+def _spectra(queries: Array, references: Array, scratch: _Scratch) -> Array:
     """Cross-spectra of a tile, from (P, 3, J, n, d) and (P, 3, J, d, m): float32 (P, 2, J, n*m), Re X and Im X."""
-    x = xp.matmul(queries, references)  # c.c', (c + s).(c' - s'), s.s'
-    x = xp.reshape(x, (*x.shape[:3], -1))  # (P, 3, J, n, m) -> (P, 3, J, n*m)
+    xp = array_api_compat.array_namespace(queries)
+    shape = (*queries.shape[:4], references.shape[4])
+    x = scratch.take("spectra", shape, queries)
+    xp.matmul(queries, references, out=x)  # c.c', (c + s).(c' - s'), s.s'
+    x = xp.reshape(x, (*shape[:3], -1))  # (P, 3, J, n, m) -> (P, 3, J, n*m)
     x[:, 1] -= x[:, 0]
     x[:, 1] += x[:, 2]  # Im X = s.c' - c.s'
     x[:, 0] += x[:, 2]  # Re X = c.c' + s.s'
@@ -337,13 +357,14 @@ def _spectra(queries: Array, references: Array, xp: Any) -> Array:
 
 
 def _look(grid: Array, centre: Array, length: Array, plan: _Plan, xp: Any) -> tuple[Array, Array]:
-    """Largest K at whole frames within two cells of a grid point: rows (R, 3 + G + 3), centres (R,), periods (R,).
+    """Largest K at whole frames within two cells of a grid point: rows (R, G), centres (R,), periods (R,).
 
     Returns the value, float32 (R,), and the offset in frames, float64 (R,), in [0, T).
     """
     device = array_api_compat.device(grid)
     rows = xp.arange(grid.shape[0], device=device)
-    stencil = grid[rows[:, None], centre[:, None] + xp.arange(2 * _STENCIL + 1, device=device)]  # (R, 7)
+    around = xp.arange(-_STENCIL, _STENCIL + 1, device=device)
+    stencil = grid[rows[:, None], (centre[:, None] + around) % plan.grid]  # (R, 7)
     place = plan.places[xp.argmax(stencil @ plan.fine, axis=1)]
     terms = (stencil @ plan.lagrange).T  # (7, R), coefficients of powers 0..6
     slope, bend = 6 * terms[6], 30 * terms[6]
@@ -370,25 +391,26 @@ def _look(grid: Array, centre: Array, length: Array, plan: _Plan, xp: Any) -> tu
 
 
 def _highest(grid: Array, rest: Array, xp: Any) -> Array:
-    """An upper bound of K between each grid point and the next: rows (R, 3 + G + 3) to (R, G).
+    """An upper bound of K between each grid point and the next: rows (R, G) to (R, G).
 
     On an interval K exceeds the larger end by at most an eighth of its steepest downward curvature times h^2.
     Second differences give that curvature at grid points; ``rest`` (R,) is what may be added to it in between.
     """
-    bend = 2 * grid[:, 1:-1] - grid[:, :-2] - grid[:, 2:]  # at points -2 .. G + 1
-    bend = xp.maximum(xp.maximum(bend[:, 2:-2], bend[:, 3:-1]), xp.zeros_like(bend[:, 2:-2]))
-    ends = xp.maximum(grid[:, _STENCIL:-_STENCIL], grid[:, _STENCIL + 1 : 1 - _STENCIL])
-    return ends + 0.125 * bend + rest[:, None]
+    after = xp.roll(grid, -1, axis=1)
+    bend = 2 * grid - xp.roll(grid, 1, axis=1) - after
+    bend = xp.maximum(xp.maximum(bend, xp.roll(bend, -1, axis=1)), xp.zeros_like(bend))
+    return xp.maximum(grid, after) + 0.125 * bend + rest[:, None]
 
 
-def _maxima(spectra: Array, periods: Sequence[int], plan: _Plan, xp: Any) -> tuple[Array, Array, Array]:
+def _maxima(spectra: Array, periods: Sequence[int], plan: _Plan, scratch: _Scratch) -> tuple[Array, Array, Array]:
     """Largest K of each pair over periods and whole frames, from (P, 2, J, pairs).
 
     Returns its value, its offset in [0, T) and the index of its period, each (pairs,).
     """
     device = array_api_compat.device(spectra)
+    xp = array_api_compat.array_namespace(spectra)
     count, pairs = len(periods), spectra.shape[-1]
-    grid = xp.empty((count, pairs, plan.table.shape[1]), dtype=xp.float32, device=device)
+    grid = scratch.take("grid", (count, pairs, plan.grid), spectra)
     for period in range(count):
         wave = xp.reshape(spectra[period], (2 * plan.harmonics, pairs))
         xp.matmul(wave.T, plan.table, out=grid[period])
@@ -396,20 +418,19 @@ def _maxima(spectra: Array, periods: Sequence[int], plan: _Plan, xp: Any) -> tup
     bounds = plan.bounds @ magnitude  # (P, 2, pairs)
     rise = xp.reshape(bounds[:, 0], (-1,))  # K exceeds its grid values by no more than this
     grid = xp.reshape(grid, (count * pairs, -1))  # a row is one pair at one period
-    core = grid[:, _STENCIL:-_STENCIL]
     rows = xp.arange(count * pairs, device=device)
     length = xp.asarray(periods, dtype=xp.float64, device=device)[rows // pairs]
     around, covered = xp.arange(-1, 2, device=device), xp.arange(-2, 2, device=device)
 
-    centre = xp.argmax(core, axis=1)
+    centre = xp.argmax(grid, axis=1)
     best, offset = _look(grid, centre, length, plan, xp)
     top = xp.max(xp.reshape(best, (count, pairs)), axis=0)
     # The intervals that touch the centre's neighbours are answered for; mask them to see what else there is.
     here = (rows[:, None], (centre[:, None] + around) % plan.grid)
-    kept = core[here]
-    core[here] = -math.inf
-    peak = core[rows, xp.argmax(core, axis=1)]
-    core[here] = kept
+    kept = grid[here]
+    grid[here] = -math.inf
+    peak = grid[rows, xp.argmax(grid, axis=1)]
+    grid[here] = kept
     alive = xp.nonzero(peak + rise > top[rows % pairs] + plan.slack)[0]
     if alive.shape[0]:
         rest = xp.reshape(bounds[:, 1], (-1,))[alive]
@@ -468,6 +489,8 @@ class _Blocks:
         periods = xp.full(level1.shape, self.like.periods[0], dtype=xp.int32, device=device)
         lengths = xp.asarray(self.like.periods, dtype=xp.float64, device=device)
 
+        scratch = _Scratch()
+
         def score_tile(place: tuple[int, int]) -> None:
             q, r = queries.tiles[place[0]], references.tiles[place[1]]
             rows = place[0] * queries.size + xp.arange(q.shape[3], device=device)
@@ -477,14 +500,14 @@ class _Blocks:
                 q, r, rows, columns = _narrowed(wanted, q, r, rows, columns)
             if self.level2 is not None and rows.shape[0]:
                 first = self._opening()
-                opening = _spectra(q[:, :, :first], r[:, :, :first], xp)
+                opening = _spectra(q[:, :, :first], r[:, :, :first], scratch)
                 reach = xp.max(xp.sum(xp.sqrt(opening[:, 0] ** 2 + opening[:, 1] ** 2), axis=1), axis=0)
                 possible = reach + self.plan.tails[first] >= self.level2 * self.plan.total
                 possible = xp.reshape(possible, (rows.shape[0], columns.shape[0]))
                 q, r, rows, columns = _narrowed(possible, q, r, rows, columns)
             if not rows.shape[0]:
                 return
-            value, offset, period = _maxima(_spectra(q, r, xp), self.like.periods, self.plan, xp)
+            value, offset, period = _maxima(_spectra(q, r, scratch), self.like.periods, self.plan, scratch)
             length = lengths[period]
             signed = xp.where(2 * offset > length, offset - length, offset)
             shape = (rows.shape[0], columns.shape[0])
