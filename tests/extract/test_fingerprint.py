@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from made_up_encoders import Means
 
+from reelspace.alignment.tmk import TmkAccumulator
 from reelspace.core.frames import Frame, Tap
 from reelspace.core.video import Video
 from reelspace.extract import fingerprint as fingerprint_module
 from reelspace.extract.fingerprint import Fingerprints, fingerprint
-from reelspace.extract.plan import Plan, TmkSigner
+from reelspace.extract.plan import Plan, TmkSigner, descriptor_of
 
 FACTS = Video("", None, Fraction(25), 64, 64, 0, False, "h264", "yuv420p", "mp4", None, 0.0, None)
 
@@ -77,7 +78,16 @@ def test_no_frame_is_lost_between_batches(monkeypatch: pytest.MonkeyPatch, count
     (rows,), (signature,) = decoded.sequences, decoded.signatures
     np.testing.assert_array_equal(rows.view(0).times_seconds, np.arange(count) / 25)
     assert signature.frame_count == count
-    assert decoded.video.seen_seconds == pytest.approx(count / 25)
+    assert decoded.seen_seconds == pytest.approx(count / 25)
+
+
+def test_a_stored_signature_is_the_descriptor_it_was_made_of(monkeypatch: pytest.MonkeyPatch):
+    accumulators = []
+    monkeypatch.setattr(
+        "reelspace.extract.plan.TmkAccumulator", lambda: accumulators.append(TmkAccumulator()) or accumulators[-1]
+    )
+    (signature,) = decode(monkeypatch, Plan(signers=(TmkSigner(),)), 40).signatures
+    assert descriptor_of(signature).to_bytes() == accumulators[0].finish().to_bytes()
 
 
 def test_rows_are_sorted_by_time_then_view(monkeypatch: pytest.MonkeyPatch):

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from reelspace.core.frames import Frame, Tap
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
+from reelspace.core.video import Video
 from reelspace.encoders.encoder import FrameEncoder
 from reelspace.errors import Truncated
 from reelspace.extract.plan import Plan, Summing
 from reelspace.media import open_video
 from reelspace.media.sources import content_id
-from reelspace.store.rows import Signature, StoredVideo
+from reelspace.store.rows import Signature, trusted_seconds
 
 __all__ = ["Fingerprints", "fingerprint"]
 
@@ -30,21 +31,25 @@ class Fingerprints:
     """What one pass over a file gave.
 
     Attributes:
-        video: what is known of it.
+        video_id: content id.
+        video: what the container says.
+        seen_seconds: end of the last picture that came out.
         sequences: frame vectors, one of each encoder asked for.
         signatures: one of each signer asked for.
         note: what is wrong with a truncated file that was kept all the same.
     """
 
-    video: StoredVideo
+    video_id: str
+    video: Video
+    seen_seconds: float
     sequences: tuple[FrameSequence, ...]
     signatures: tuple[Signature, ...]
     note: str | None
 
     @property
-    def video_id(self) -> str:
-        """Content id."""
-        return self.video.video_id
+    def duration_seconds(self) -> float:
+        """What the container promises where the pictures bear it out, else what was seen."""
+        return trusted_seconds(self.video.duration_seconds, self.seen_seconds)
 
 
 def fingerprint(
@@ -92,10 +97,11 @@ def fingerprint(
     for batch in batches:
         batch.flush()
     seen_seconds = shown_seconds + (float(1 / video.frame_rate) if video.frame_rate else 0.0)
-    stored = StoredVideo(known_id, video, seen_seconds)
     return Fingerprints(
-        stored,
-        tuple(row.finish(stored.duration_seconds) for row in rows),
+        known_id,
+        video,
+        seen_seconds,
+        tuple(row.finish(trusted_seconds(video.duration_seconds, seen_seconds)) for row in rows),
         tuple(total.finish() for total in sums),
         note,
     )

@@ -32,7 +32,7 @@ from reelspace.extract.seat import Seat
 from reelspace.extract.stamps import stamp_of
 from reelspace.extract.writer import Writer
 from reelspace.store.locks import FileLock
-from reelspace.store.rows import Finished, LedgerEntry, Stamp
+from reelspace.store.rows import Finished, LedgerEntry, Stamp, StoredVideo
 from reelspace.store.store import Store
 from reelspace.store.tables import frame_table_name, signature_table_name
 
@@ -351,7 +351,8 @@ class _Run:
             self._record_same_content(source, hashed.stamp, hashed.video_id, claim, note=None, began=began)
 
     def _store_result(self, seat: Seat, made: Fingerprints) -> None:
-        stored, began, hashed = made.video, seat.began, seat.hashed
+        stored = StoredVideo(made.video_id, made.video, made.seen_seconds)
+        began, hashed = seat.began, seat.hashed
         source, claim = seat.clear()
         if hashed is None:
             raise ReelspaceError(f"a worker decoded {source} without having been asked to")

@@ -8,7 +8,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from reelspace.alignment.tmk import TmkAccumulator, tmk_space
+from reelspace.alignment.tmk import (
+    FRAMES_PER_SECOND,
+    PERIODS,
+    TmkAccumulator,
+    TmkDescriptor,
+    kernel_coefficients,
+    tmk_space,
+)
 from reelspace.core.frames import Tap
 from reelspace.core.space import Space
 from reelspace.encoders.encoder import FrameEncoder
@@ -16,7 +23,7 @@ from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.encoders.models.pdqf_views import PdqfViews
 from reelspace.store.rows import Signature
 
-__all__ = ["Plan", "Signer", "Summing", "TmkSigner", "decoded_space", "default_plan"]
+__all__ = ["Plan", "Signer", "Summing", "TmkSigner", "decoded_space", "default_plan", "descriptor_of"]
 
 
 class Signer(Protocol):
@@ -122,6 +129,19 @@ class _TmkSumming:
     def finish(self) -> Signature:
         found = self._sums.finish()
         return Signature(self._space, found.frame_count, found.average, found.cosines, found.sines)
+
+
+def descriptor_of(signature: Signature) -> TmkDescriptor:
+    """The TMK descriptor in a signature of `TmkSigner`: what is compared, and written to ``.tmk`` files."""
+    return TmkDescriptor(
+        FRAMES_PER_SECOND,
+        signature.frame_count,
+        PERIODS,
+        kernel_coefficients(signature.cosines.shape[1]).astype(np.float32),
+        signature.average,
+        signature.cosines,
+        signature.sines,
+    )
 
 
 def default_plan(*, fast: bool = False, tmk: bool = True) -> Plan:

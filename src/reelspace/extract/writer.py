@@ -13,7 +13,7 @@ from reelspace.store.store import Store
 __all__ = ["Writer"]
 
 SHARE_OF_TIME = 0.05  # of one core at most, for writing
-LONGEST_WAIT_SECONDS = 5.0
+LONGEST_WAIT_SECONDS = 2.0
 COMMIT_BYTES = 64 << 20
 COMPACT_AFTER_COMMITS = 200
 
