@@ -202,11 +202,11 @@ def render(
         y, x = int(random.uniform(0, height - h)), int(random.uniform(0, width - w))
         shown = min(len(frames), len(clips[around[0]])) / RATE
         truths.append(Truth(around[0], (0.0, shown), (0.0, shown), 1.0, mirrored=False))
-        back[:, y : y + h, x : x + w] = frames[:, :: 2, :: 2][:, :h, :w]
+        back[:, y : y + h, x : x + w] = frames[:, ::2, ::2][:, :h, :w]
         frames = back
     if edit.inserted:
         pieces = []
-        for which, other in enumerate(around[:2]):
+        for _which, other in enumerate(around[:2]):
             film = clips[other]
             length = min(len(film), 4 * RATE)
             start = int(random.integers(0, len(film) - length + 1))

@@ -31,7 +31,7 @@ def found(query: np.ndarray, reference: np.ndarray, method: str, **options: floa
     times = [np.arange(len(x)) * STEP for x in (query, reference)]
     matrix = np.maximum(query @ reference.T, 0).astype(np.float32)
     return find_segments(
-        Similarity(matrix, *times),
+        Similarity(matrix, *times, *(np.full(len(x), 32, np.float32) for x in (query, reference))),
         query_seconds=len(query) * STEP,
         reference_seconds=len(reference) * STEP,
         method=method,
@@ -114,7 +114,9 @@ def test_one_frame_that_is_in_the_film_is_found() -> None:
 
 
 def test_an_empty_matrix_has_no_segments() -> None:
-    nothing = Similarity(np.zeros((0, 5), np.float32), np.zeros(0), np.arange(5.0))
+    nothing = Similarity(
+        np.zeros((0, 5), np.float32), np.zeros(0), np.arange(5.0), np.zeros(0, np.float32), np.ones(5, np.float32)
+    )
     assert find_segments(nothing, query_seconds=1.0, reference_seconds=5.0) == []
 
 

@@ -26,7 +26,7 @@ def film(seconds: float, seed: int) -> np.ndarray:
     place = np.arange(count) / 4
     low = place.astype(int)
     spectrum = knots[low] * (1 - (place - low))[:, None, None] + knots[low + 1] * (place - low)[:, None, None]
-    pictures = np.einsum("fuv,uy,vx->fyx", spectrum, waves, waves)
+    pictures = np.einsum("fuv,uy,vx->fyx", spectrum, waves, waves, optimize=True)
     return np.clip(128 + 45 * pictures / pictures.std(), 0, 255).astype(np.uint8)
 
 
@@ -91,7 +91,7 @@ def test_a_stretch_of_a_film_is_found_through_an_edit(library: FrameMatrix, edit
     assert found.segments[0].query.iou(Span(0, 9)) > 0.9
     assert found.segments[0].reference.iou(Span(6, 15)) > 0.9
     assert found.segments[0].mirrored == ("mirrored" in edit)
-    assert 0.8 <= found.segments[0].score <= 1
+    assert 0.5 <= found.segments[0].score <= 1
 
 
 def test_a_film_that_is_not_there_is_not_found(library: FrameMatrix) -> None:
@@ -199,11 +199,9 @@ def test_no_candidates_are_refused(library: FrameMatrix) -> None:
         match(library.sequence(0), library, k=0)
 
 
-def test_the_score_rises_with_similarity_length_and_detail_and_falls_with_sameness() -> None:
-    middle = {"seconds": 5.0, "dimensions": 256, "elsewhere": 0.3}
-    at = same_footage(0.65, **middle)
+def test_the_score_rises_with_similarity_independent_frames_and_detail() -> None:
+    at = same_footage(0.6, frames=3.0, spread=45.0)
     assert 0 < at < 1
-    assert same_footage(0.75, **middle) > at
-    assert same_footage(0.65, **{**middle, "seconds": 10.0}) > at
-    assert same_footage(0.65, **{**middle, "dimensions": 64}) < at
-    assert same_footage(0.65, **{**middle, "elsewhere": 0.6}) < at
+    assert same_footage(0.7, frames=3.0, spread=45.0) > at
+    assert same_footage(0.6, frames=6.0, spread=45.0) > at
+    assert same_footage(0.6, frames=3.0, spread=20.0) < at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from reelspace.core.looks import LinearMap, Look
 from reelspace.core.sequence import FrameSequence
 
-__all__ = ["FrameRows", "Similarity", "best_look", "frame_rows", "similarity"]
+__all__ = ["FrameRows", "Similarity", "best_look", "frame_rows", "independent_frames", "similarity"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +41,17 @@ class Similarity:
         matrix: float32 (Tq, Tr): cosine of what two frames show in common, weighted by the evidence both carry.
         query_times: float64 (Tq,), seconds.
         reference_times: float64 (Tr,), seconds.
+        query_spread: float32 (Tq,): over how many numbers each frame's energy is spread, ``1 / sum v^4``. The
+            fewer, the more alike strangers look.
+        reference_spread: float32 (Tr,), likewise.
         mirrored: whether it holds for the mirrored query.
     """
 
     matrix: NDArray[np.float32]
     query_times: NDArray[np.float64]
     reference_times: NDArray[np.float64]
+    query_spread: NDArray[np.float32]
+    reference_spread: NDArray[np.float32]
     mirrored: bool = False
 
 
@@ -71,12 +77,19 @@ def similarity(query: FrameRows, reference: FrameRows, look: Look) -> Similarity
         _looked(v, w, look.of_reference) for v, w in zip(reference.vectors, reference.weights, strict=True)
     ]
     matrix = np.zeros((len(query), len(reference)), np.float32)
-    for q, q_evidence in looked_query:
-        for r, r_evidence in looked_reference:
-            if q_evidence.any() and r_evidence.any():
-                products = (q * np.sqrt(q_evidence)[:, None]) @ (r * np.sqrt(r_evidence)[:, None]).T
-                np.maximum(matrix, products, out=matrix)
-    return Similarity(matrix, query.times_seconds, reference.times_seconds, look.mirrored)
+    for q in looked_query:
+        for r in looked_reference:
+            if q.evidence.any() and r.evidence.any():
+                left, right = q.vectors * np.sqrt(q.evidence)[:, None], r.vectors * np.sqrt(r.evidence)[:, None]
+                np.maximum(matrix, left @ right.T, out=matrix)
+    return Similarity(
+        matrix,
+        query.times_seconds,
+        reference.times_seconds,
+        np.max([q.spread for q in looked_query], axis=0),
+        np.max([r.spread for r in looked_reference], axis=0),
+        look.mirrored,
+    )
 
 
 def best_look(
@@ -99,24 +112,46 @@ def best_look(
             if not (q_weights[rows[0]].any() and r_weights[rows[1]].any()):
                 continue
             for index, look in enumerate(looks):
-                q, q_evidence = _looked(q_view[rows[0]], q_weights[rows[0]], look.of_query)
-                r, r_evidence = _looked(r_view[rows[1]], r_weights[rows[1]], look.of_reference)
-                along = (q * r).sum(axis=1) * np.sqrt(q_evidence * r_evidence)
+                q = _looked(q_view[rows[0]], q_weights[rows[0]], look.of_query)
+                r = _looked(r_view[rows[1]], r_weights[rows[1]], look.of_reference)
+                along = (q.vectors * r.vectors).sum(axis=1) * np.sqrt(q.evidence * r.evidence)
                 means[index] = max(means[index], float(along.mean()))
     best = int(means.argmax())
     return best, float(means[best])
 
 
-def _looked(
-    vectors: NDArray[np.float32], weights: NDArray[np.float32], mapping: LinearMap
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Rows under a linear map, back at unit length, and the evidence they then carry.
+def independent_frames(rows: FrameRows, mapping: LinearMap, *, start_seconds: float, end_seconds: float) -> float:
+    """How many frames of a stretch are worth counting: 1 for a still picture, their number when all differ.
 
-    A vector whose energy lies in few of its numbers (a ramp, colour bars) is like every other such vector: the
-    effective count of numbers, ``1 / sum v^4``, lowers its evidence below ten.
+    ``n^2 / sum_ij cos(i, j)^2``, on the whole picture as a look shows it; 0 for a stretch without frames. Long
+    stretches are judged by 200 frames.
+    """
+    inside = np.flatnonzero((rows.times_seconds >= start_seconds) & (rows.times_seconds < end_seconds))
+    if len(inside) == 0:
+        return 0.0
+    some = inside[np.linspace(0, len(inside) - 1, min(200, len(inside))).astype(np.int64)]
+    shown = _looked(rows.vectors[0, some], rows.weights[0, some], mapping).vectors
+    alike = float(((shown @ shown.T) ** 2).mean())
+    return 1.0 / max(alike, 1.0 / len(some))
+
+
+class _Looked(NamedTuple):
+    """Rows under a look: vectors (N, D) of unit length, the evidence (N,) they carry and their spread (N,)."""
+
+    vectors: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+def _looked(vectors: NDArray[np.float32], weights: NDArray[np.float32], mapping: LinearMap) -> _Looked:
+    """Rows under a linear map, back at unit length.
+
+    A vector whose energy lies in two or three numbers (a ramp, colour bars) is like every other such vector, and is
+    no evidence.
     """
     mapped = mapping(vectors)
     squares = mapped * mapped
     energy = np.maximum(squares.sum(axis=1), 1e-12)
-    shared_by = energy**2 / np.maximum(np.einsum("ij,ij->i", squares, squares), 1e-24)
-    return mapped / np.sqrt(energy)[:, None], weights * np.clip((shared_by - 2) / 8, 0, 1)
+    spread = energy**2 / np.maximum(np.einsum("ij,ij->i", squares, squares), 1e-24)
+    evidence = weights * np.clip((spread - 2) / 2, 0, 1)
+    return _Looked(mapped / np.sqrt(energy)[:, None], evidence, np.where(weights > 0, spread, 0))

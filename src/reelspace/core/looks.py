@@ -35,3 +35,12 @@ class Look:
     of_reference: LinearMap
     mirrored: bool
     dimensions: int
+
+    @classmethod
+    def plain(cls, dimensions: int) -> Look:
+        """The look that changes nothing."""
+        return cls(None, _unchanged, _unchanged, mirrored=False, dimensions=dimensions)
+
+
+def _unchanged(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return rows

@@ -22,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.alignment.segments import find_segments
-from reelspace.alignment.similarity import FrameRows, Similarity, best_look, frame_rows, similarity
+from reelspace.alignment.similarity import (
+    FrameRows,
+    Similarity,
+    best_look,
+    frame_rows,
+    independent_frames,
+    similarity,
+)
 from reelspace.core.looks import Look
 from reelspace.core.results import CopySegment
 from reelspace.core.sequence import FrameMatrix, FrameSequence
@@ -32,7 +39,7 @@ from reelspace.errors import InvalidArgument
 
 __all__ = ["DEFAULT_THRESHOLD", "Found", "Match", "Nearest", "compare", "find_copies", "match", "same_footage"]
 
-DEFAULT_THRESHOLD = 0.8
+DEFAULT_THRESHOLD = 0.5
 """The least score reported; what it costs and finds is printed by benchmarks/copies_quality.py."""
 
 _FRAME_THRESHOLD = 0.45  # similarity at which a frame pair speaks for a copy; segments are sought at this level
@@ -41,7 +48,7 @@ _REFERENCE_EVERY_SECONDS = 0.6  # spacing of the frames they search among, where
 _MANY_ROWS = 20_000
 _MOST_SEARCHING = 600  # frames of the query that search, however long it is
 _BLOCK_ROWS = 16_384
-_SHORTEST_COUNTED_SECONDS = 0.25  # a single picture counts as this long
+_SURE = 0.995  # similarity beyond which more says nothing
 _BEST_FRAMES = 4  # a candidate is judged by its best few frames: a copy may be short
 _LOOKS_PER_PAIR = 3
 _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's side
@@ -81,29 +88,29 @@ _ENCODERS = {"pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near)}
 
 def _encoded(space: Space) -> _Encoded:
     """The looks of an encoder; only the plain one where it has none."""
-    plain = Look(None, lambda v: v, lambda v: v, mirrored=False, dimensions=space.dimensions)
+    plain = Look.plain(space.dimensions)
     return _ENCODERS.get(space.name, _Encoded(lambda: (plain,), lambda _look, _step: []))
 
 
-def same_footage(similarity: float, *, seconds: float, dimensions: int, elsewhere: float) -> float:
+def same_footage(similarity: float, *, frames: float, spread: float) -> float:
     """The chance in [0, 1] that a segment is the same footage.
 
-    A logistic curve fitted on edited and on unrelated clips (`benchmarks/copies_quality.py`, tuning half).
+    A logistic curve: slopes and intercept fitted on the candidates of edited and of unedited clips
+    (`benchmarks/copies_quality.py`, tuning half), the intercept then lowered by 3, because in a library pairs of
+    strangers outnumber copies by far more than there.
 
     Args:
-        similarity: mean over the segment's frames.
-        seconds: length, in the query or the reference, whichever is shorter.
-        dimensions: numbers compared under the look (`Look.dimensions`): strangers' similarity spreads like their
-            inverse root.
-        elsewhere: median similarity of the segment's frames to the whole reference: high for a picture that hardly
-            changes, whose frames are not independent evidence.
+        similarity: mean over the segment's frames. What counts is how little is left to 1.
+        frames: how many independent frames agree (`independent_frames`): a still picture is one, however long.
+        spread: over how many numbers the frames' energy is spread (`Similarity.query_spread`): strangers'
+            similarity varies like its inverse root.
     """
     evidence = (
-        21.8 * similarity
-        - 7.5 * elsewhere
-        - 170.0 / math.sqrt(dimensions)
-        + 0.88 * math.log2(max(seconds, _SHORTEST_COUNTED_SECONDS))
-        + 0.78
+        -7.17 * math.log(1.0 - min(similarity, _SURE))
+        + 2.75 * math.log2(max(frames, 1.0))
+        - 75.8 / math.sqrt(max(spread, 1.0))
+        + 4.4
+        - 3.0
     )
     return 1.0 / (1.0 + math.exp(-min(max(evidence, -30.0), 30.0)))
 
@@ -348,12 +355,13 @@ def _tile_segments(
         return []
     _, look, segment = max(proposals, key=lambda proposal: proposal[0])
     hoped = replace(segment, score=min(segment.score + _REGISTRATION_GAIN, 1.0))
-    if _score(hoped, similarity(query[0], reference[0], look), look) < _HOPELESS:
+    if _score(hoped, similarity(query[0], reference[0], look), query[0], reference[0], look) < _HOPELESS:
         return []
     look = _registered(query[0], reference[0], look, segment, near)
     seen = similarity(query[0], reference[0], look)
     return [
-        replace(segment, score=_score(segment, seen, look)) for segment in find(seen, threshold=_FRAME_THRESHOLD)
+        replace(segment, score=_score(segment, seen, query[0], reference[0], look))
+        for segment in find(seen, threshold=_FRAME_THRESHOLD)
     ]
 
 
@@ -385,15 +393,22 @@ def _registered(
     return look
 
 
-def _score(segment: CopySegment, seen: Similarity, look: Look) -> float:
+def _score(segment: CopySegment, seen: Similarity, query: FrameRows, reference: FrameRows, look: Look) -> float:
     """`same_footage` of a segment whose score still is a similarity."""
-    inside = (seen.query_times >= segment.query.start) & (seen.query_times < segment.query.end)
-    elsewhere = float(np.median(seen.matrix[inside])) if inside.any() else 0.0
+    shown = (seen.query_times >= segment.query.start) & (seen.query_times < segment.query.end)
+    columns = (seen.reference_times >= segment.reference.start) & (seen.reference_times < segment.reference.end)
+    if not (shown.any() and columns.any()):  # a stretch between two samples: nothing to judge it by
+        return 0.0
     return same_footage(
         segment.score,
-        seconds=min(segment.query.duration, segment.reference.duration),
-        dimensions=look.dimensions,
-        elsewhere=elsewhere,
+        frames=min(
+            independent_frames(rows, mapping, start_seconds=span.start, end_seconds=span.end)
+            for rows, mapping, span in (
+                (query, look.of_query, segment.query),
+                (reference, look.of_reference, segment.reference),
+            )
+        ),
+        spread=math.sqrt(seen.query_spread[shown].mean() * seen.reference_spread[columns].mean()),
     )
 
 

@@ -12,7 +12,7 @@ def film(frames: int = 10, side: int = 128, seed: int = 0) -> np.ndarray:
     at = (np.arange(side) + 0.5) / side
     waves = np.cos(np.pi * np.arange(12)[:, None] * at)
     spectrum = random.normal(size=(frames, 12, 12)) / (1 + np.hypot(*np.mgrid[:12, :12]))
-    pictures = np.einsum("fuv,uy,vx->fyx", spectrum, waves, waves)
+    pictures = np.einsum("fuv,uy,vx->fyx", spectrum, waves, waves, optimize=True)
     return np.clip(128 + 45 * pictures / pictures.std(), 0, 255).astype(np.uint8)
 
 
@@ -30,7 +30,7 @@ def test_the_whole_picture_equals_a_slow_cosine_transform() -> None:
             for v in range(16):
                 down = np.cos(np.pi * u * (np.arange(side) + 0.5) / side) * (np.sqrt(2) if u else 1)
                 across = np.cos(np.pi * v * (np.arange(side) + 0.5) / side) * (np.sqrt(2) if v else 1)
-                slow[u, v] = (picture * np.outer(down, across)).mean() * np.hypot(u, v) ** 0.5
+                slow[u, v] = (picture * np.outer(down, across)).mean() * np.hypot(u, v) ** 0.8
         np.testing.assert_allclose(vector, slow.ravel() / np.linalg.norm(slow), atol=2e-5)
 
 

@@ -1,0 +1,241 @@
+"""How well copies are found and placed: variants, natural clips that must not match, and edits with known truth.
+
+    python benchmarks/copies_quality.py [--videos ../shared/videos] [--half report|tune] [--method hough]
+
+Clips are split in two halves by the hash of their name: thresholds and the score's curve were fitted on the `tune`
+half; figures are reported on the other. Every edit of a clip (benchmarks/copy_edits.py) is searched for among all
+natural clips. A pair is false when the query shows nothing of the reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from copy_edits import EDITS, Truth, load_clip, render, tuning_half
+from reelspace.core.results import CopySegment
+from reelspace.core.sequence import FrameMatrix, FrameSequence
+from reelspace.core.time import Span
+from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.errors import MediaError
+from reelspace.media import open_video
+from reelspace.tasks import copies
+
+ENCODER = PdqfViews()
+
+
+def describe(path: Path) -> FrameSequence | None:
+    """The stored form of one video; None for one that cannot be read."""
+    times: list[float] = []
+    pictures: list[np.ndarray] = []
+    try:
+        with open_video(path) as reader:
+            duration = reader.video.duration_seconds
+            for _, frame in reader.read([ENCODER.tap]):
+                times.append(frame.time_seconds)
+                pictures.append(frame.pixels)
+    except MediaError:
+        if not pictures:
+            return None
+    found = ENCODER.encode(np.stack(pictures))
+    rows, views = np.nonzero(found.weights > 0)
+    step = 1 / ENCODER.frames_per_second
+    return FrameSequence(
+        np.array(times)[rows],
+        found.vectors[rows, views].astype(np.float16),
+        views.astype(np.uint8),
+        found.weights[rows, views],
+        ENCODER.space,
+        duration if duration is not None else times[-1] + step,
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one query."""
+
+    edit: str
+    truths: tuple[Truth, ...]
+    found: tuple[tuple[str, tuple[CopySegment, ...]], ...]
+
+
+def answer(
+    job: tuple[str, str], *, clips: dict[str, np.ndarray], others: list[str], library: FrameMatrix, method: str
+) -> Answer:
+    """Renders one edit of one clip and searches for it."""
+    name, edit = job
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "query.mp4"
+        truths = render(path, name, edit, clips, others)
+        query = describe(path)
+    found = () if query is None else copies.match(query, library, threshold=0, k=10, method=method)
+    return Answer(edit, tuple(truths), tuple((library.video_ids[f.reference], f.segments) for f in found))
+
+
+def micro_average_precision(answers: Sequence[Answer]) -> float:
+    """µAP over all (query, clip) pairs of the edited clips themselves, as in VSC2022."""
+    ranked = sorted(
+        (
+            (segments[0].score, name == a.truths[0].name)
+            for a in answers
+            for name, segments in a.found
+            if name == a.truths[0].name or name not in {t.name for t in a.truths}
+        ),
+        reverse=True,
+    )
+    right = np.array([r for _, r in ranked], dtype=float)
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    return float((precision * right).sum() / len(answers))
+
+
+def edits_table(answers: Sequence[Answer]) -> None:
+    threshold = copies.DEFAULT_THRESHOLD
+    print(f"\nEdits: {len(answers)} queries; found and false at the default threshold {threshold}")
+    print(f"{'edit':33s}   µAP  found  false   IoU  boundary error s (median, 90 %)  speed error  mirror right")
+    for edit in (*dict.fromkeys(a.edit for a in answers), "all"):
+        mine = [a for a in answers if edit in {a.edit, "all"}]
+        placed: list[tuple[CopySegment, Truth]] = []
+        false = 0
+        for a in mine:
+            for name, segments in a.found:
+                if segments[0].score < threshold:
+                    continue
+                if name == a.truths[0].name:
+                    span = Span(*map(float, a.truths[0].query))
+                    placed.append((max(segments, key=lambda s: s.query.overlap(span)), a.truths[0]))
+                elif name not in {t.name for t in a.truths}:
+                    false += 1
+        line = f"{edit:33s} {micro_average_precision(mine):5.3f}  {len(placed) / len(mine):5.3f}  {false:5d}"
+        if placed:
+            errors = [
+                abs(got - true)
+                for s, t in placed
+                for got, true in zip(
+                    (s.query.start, s.query.end, s.reference.start, s.reference.end),
+                    chain(t.query, t.reference),
+                    strict=True,
+                )
+            ]
+            iou = np.mean([s.query.iou(Span(*map(float, t.query))) for s, t in placed])
+            speed = np.median([abs(s.speed - t.speed) / t.speed for s, t in placed])
+            mirror = np.mean([s.mirrored == t.mirrored for s, t in placed])
+            line += f"  {iou:5.3f}  {np.median(errors):14.3f} {np.quantile(errors, 0.9):16.3f}"
+            line += f"  {speed:11.3f}  {mirror:12.2f}"
+        print(line)
+
+
+def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
+    """All pairs of the real files: true overlaps, variants, and what must not match."""
+    with (videos / "overlaps.csv").open() as lines:
+        true = {
+            frozenset((r["file_a"], r["file_b"])): True
+            for r in csv.DictReader(lines)
+            if "NOT" not in "".join(r.values())
+        }
+    with (videos / "variants.csv").open() as lines:
+        source = {r["file"]: r["variant_of"] for r in csv.DictReader(lines)}
+    parent = {frozenset(pair): pair for pair in source.items()}
+
+    def family(name: str) -> str:
+        name = source.get(name, name)
+        return next((min(pair) for pair in map(sorted, true) if name in pair), name)
+
+    began = time.perf_counter()
+    found = copies.find_copies(matrix, threshold=0.0, method=method)
+    seconds = time.perf_counter() - began
+    pairs = {frozenset((matrix.video_ids[f.query], matrix.video_ids[f.reference])): f for f in found}
+    print(f"\n{len(matrix)} files against one another: {seconds:.1f} s")
+    print(f"\n{'variant':45s} score  query seconds   seconds of the original  speed")
+    for pair, (variant, _) in parent.items():
+        f = pairs.get(pair)
+        if f is None:
+            print(f"{variant:45s} not found")
+            continue
+        s = f.segments[0]
+        print(
+            f"{variant:45s} {s.score:5.3f}  {s.query.start:5.2f} - {s.query.end:5.2f}   "
+            f"{s.reference.start:5.2f} - {s.reference.end:5.2f}            {s.speed:5.2f}"
+            f"{'  (the original is the query)' if matrix.video_ids[f.query] != variant else ''}"
+        )
+    threshold = copies.DEFAULT_THRESHOLD
+    kept = {pair for pair, f in pairs.items() if f.segments[0].score >= threshold}
+    strangers = [p for p in pairs if len({family(name) for name in p}) > 1]
+    worst = sorted(strangers, key=lambda p: -pairs[p].segments[0].score)[:6]
+    natural = [p for p in strangers if all(name.startswith("natural/") for name in p)]
+    print(f"\ntrue overlaps found: {len(kept & true.keys())} of {len(true)}")
+    print(f"variants found: {len(kept & parent.keys())} of {len(parent)}")
+    print(
+        f"false pairs among the natural clips: {len(kept.intersection(natural))}; among all files: "
+        f"{len(kept.intersection(strangers))}"
+    )
+    for pair in worst:
+        print(f"  highest score of strangers: {pairs[pair].segments[0].score:.3f}  {' / '.join(sorted(pair))}")
+
+
+def speed_table() -> None:
+    """One 30 s query against 1,000 videos of 60 s, vectors by formula."""
+    random = np.random.default_rng(0)
+    count, frames = 1000, 300
+
+    def made_up(n: int) -> FrameSequence:
+        vectors = np.cumsum(random.normal(size=(n, 256)), axis=0).astype(np.float32)  # neighbours alike
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        zeros = np.zeros(n, np.uint8)
+        return FrameSequence(
+            np.arange(n) / 5, vectors.astype(np.float16), zeros, np.ones(n, np.float32), ENCODER.space, n / 5
+        )
+
+    library = FrameMatrix.concatenate([made_up(frames) for _ in range(count)], [str(i) for i in range(count)])
+    whole = library.sequence(500)
+    part = FrameSequence(
+        whole.times_seconds[:150], whole.vectors[:150], whole.views[:150], whole.weights[:150], whole.space, 30.0
+    )
+    copies.match(part, library)
+    began = time.perf_counter()
+    found = copies.match(part, library)
+    seconds = time.perf_counter() - began
+    print(
+        f"\nmatch: a 30 s query against {count} videos of 60 s ({len(library.vectors)} rows): {seconds:.2f} s, "
+        f"{len(library.vectors) / seconds:,.0f} rows/s, found video {found[0].reference}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    here = Path(__file__).resolve().parents[2] / "shared" / "videos"
+    parser.add_argument("--videos", type=Path, default=here)
+    parser.add_argument("--half", choices=["report", "tune"], default="report")
+    parser.add_argument("--method", default="hough")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th query only")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+
+    files = sorted(arguments.videos.glob("*/*"))
+    names = [f"{p.parent.name}/{p.name}" for p in files]
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        described = dict(zip(names, pool.map(describe, files), strict=True))
+        read = {name: sequence for name, sequence in described.items() if sequence is not None and len(sequence)}
+        natural_table(arguments.videos, FrameMatrix.concatenate(list(read.values()), list(read)), arguments.method)
+        speed_table()
+        natural = [n for n in read if n.startswith("natural/")]
+        mine = [n for n in natural if tuning_half(n) == (arguments.half == "tune")]
+        loaded = pool.map(load_clip, [arguments.videos / n for n in mine])
+        clips = dict(zip(mine, loaded, strict=True))
+        library = FrameMatrix.concatenate([read[n] for n in natural], natural)
+        work = partial(answer, clips=clips, others=mine, library=library, method=arguments.method)
+        jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
+        edits_table(list(pool.map(work, jobs, chunksize=16)))
+
+
+if __name__ == "__main__":
+    main()
