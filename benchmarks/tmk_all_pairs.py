@@ -14,6 +14,7 @@ import argparse
 import os
 import resource
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from reelspace.alignment.tmk_scores import TmkScores, TmkStack, tmk_all_pairs, t
 REFERENCE_PAIRS_PER_SECOND = 484
 
 
-def made_up(count: int) -> list[TmkDescriptor]:
+def made_up(count: int) -> Iterator[TmkDescriptor]:
     """Videos of 5 s to 15 minutes; every third one is a trimmed and noisy copy of an earlier one."""
     rng = np.random.default_rng(0)
     videos: list[np.ndarray] = []
@@ -58,9 +59,9 @@ def matrix_rate(workers: int) -> float:
     return 2 * 2048**3 / best
 
 
-def _seconds(function: object) -> float:
+def _seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
-    function()  # type: ignore[operator]
+    function()
     return time.perf_counter() - start
 
 
@@ -86,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=1500)
     parser.add_argument("--block", type=int, default=768, help="videos per block")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--torch", metavar="DEVICE", help="torch tensors on this device instead of numpy")
     parser.add_argument("--sample", type=int, default=60, help="pairs checked against every offset")
     arguments = parser.parse_args()

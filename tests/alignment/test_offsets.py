@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from reelspace.alignment.offsets import METHODS, align_sequences
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
+from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.errors import InvalidArgument, SpaceMismatch, UnknownName
+from reelspace.media import open_video
 
 SPACE = Space("pdqf", 64, {})
 RATE = 15.0
@@ -143,3 +147,32 @@ def test_wrong_words_are_refused() -> None:
         align_sequences(sequence(np.zeros(0), np.zeros((0, 64), np.float32), 1.0), a)
     with pytest.raises(InvalidArgument, match="positive"):
         align_sequences(a, a, frames_per_second=-1)
+
+
+def described(path: Path) -> FrameSequence:
+    encoder = Pdqf()
+    with open_video(path) as reader:
+        frames = [frame for _, frame in reader.read([encoder.tap])]
+        duration = reader.video.duration_seconds or frames[-1].time_seconds
+    encoded = encoder.encode(np.stack([frame.pixels for frame in frames]))
+    times = np.array([frame.time_seconds for frame in frames])
+    views = np.zeros(len(frames), np.uint8)
+    return FrameSequence(times, encoded.vectors[:, 0], views, encoded.weights[:, 0], encoder.space, duration)
+
+
+@pytest.mark.parametrize("method", SHARP)
+def test_another_encode_of_real_footage_lines_up_wherever_it_is_cut(shared: Path, method: str) -> None:
+    original = described(shared / "videos" / "natural" / "white_rabbit_toy_table.mp4")
+    variant = described(shared / "videos" / "variants" / "white_rabbit_320.webm")
+    for first, last in ((0, 117), (31, 117), (12, 75), (60, 105)):
+        rows = slice(first, last)
+        cut = FrameSequence(
+            variant.times_seconds[rows] - variant.times_seconds[first],
+            variant.vectors[rows],
+            variant.views[rows],
+            variant.weights[rows],
+            variant.space,
+            (last - first) / 15,
+        )
+        found = align_sequences(original, cut, method=method)
+        assert found.offset_seconds == pytest.approx(first / 15, abs=0.1)

@@ -268,6 +268,12 @@ def _plan(stack: TmkStack, tolerance: float) -> _Plan:
     )
 
 
+def _cores() -> int:
+    """Cores given to this process; macOS and Windows only know how many there are."""
+    given = getattr(os, "sched_getaffinity", None)
+    return len(given(0)) if given else os.cpu_count() or 1
+
+
 class _Workers:
     """Runs a function over items: in threads with one BLAS thread each for numpy, one after another for torch."""
 
@@ -275,7 +281,7 @@ class _Workers:
         if workers is not None and workers < 1:
             raise InvalidArgument(f"at least one worker is needed, got {workers}")
         own = array_api_compat.is_numpy_array(stack.waves)
-        self._count = (workers or len(os.sched_getaffinity(0))) if own else 0
+        self._count = (workers or _cores()) if own else 0
 
     def each(self, function: Callable[[Any], None], items: Iterable[Any]) -> None:
         if self._count < 1:
