@@ -138,7 +138,7 @@ def test_frames_nobody_refers_to_are_left_out_only_when_unwanted(make_clip, deco
         decoded.clear()
         slow = list(reader.frames_at_rate(2, TINY))
     assert sum(decoded) < 80
-    assert [frame.shown_seconds for frame in slow] == [index / 2 for index in range(10)]
+    assert [frame.shown_seconds for frame in slow] == [25 * index // 2 / 25 for index in range(10)]
 
 
 def test_damage_is_noticed_and_everything_decoded_instead(shared: Path):
@@ -176,6 +176,33 @@ def test_every_codec_in_every_container_gives_the_same_frames_sparsely(make_clip
         truth = max((f for f in full if f.shown_seconds <= seconds), key=lambda f: f.shown_seconds)
         assert frame.shown_seconds == truth.shown_seconds
         assert np.array_equal(frame.pixels, truth.pixels)
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [
+        ("libx264", ".mp4", {"x264-params": "open-gop=1:keyint=50:bframes=3"}),
+        ("libx265", ".mp4", {"x265-params": "log-level=none:open-gop=1:keyint=50", "preset": "ultrafast"}),
+        ("libx264", ".mkv", {"g": "50"}),
+        ("libvpx", ".webm", {"g": "50", "deadline": "realtime", "cpu-used": "8"}),
+        ("libx264", ".ts", {"g": "50"}),
+    ],
+)
+def test_sparse_frames_of_open_groups_and_late_indexes(
+    make_clip, codec: str, suffix: str, options: dict[str, str], decoded
+):
+    base = np.random.default_rng(0).integers(0, 120, (48, 64, 3), np.uint8)
+    moving = np.stack([np.roll(base, index, 1) + np.uint8(index // 8) for index in range(1000)])
+    with open_video(make_clip("long" + suffix, moving, codec=codec, options=options)) as reader:
+        full = list(reader.frames(TINY))
+        decoded.clear()
+        asked = [3.3, 12.0, 20.0, 24.96, 25.0, 31.03, 39.9]
+        sparse = list(reader.frames_at(asked, TINY))
+    for seconds, frame in zip(asked, sparse, strict=True):
+        truth = max((f for f in full if f.shown_seconds <= seconds), key=lambda f: f.shown_seconds)
+        assert frame.shown_seconds == truth.shown_seconds
+        assert np.array_equal(frame.pixels, truth.pixels)
+    assert sum(decoded) < (400 if suffix != ".ts" else 1100)  # a transport stream has no index
 
 
 def test_uneven_timestamps_are_kept(make_clip):

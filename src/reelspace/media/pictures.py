@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reelspace.core.frames import Picture
 from reelspace.core.video import Video
+from reelspace.errors import DecodeFailed
 from reelspace.media.orientation import Orientation
 
 __all__ = ["PictureMaker"]
@@ -25,6 +26,7 @@ class PictureMaker:
     """
 
     def __init__(self, picture: Picture, video: Video, orientation: Orientation) -> None:
+        self._source = video.source
         self._picture = picture
         self._orientation = orientation
         self._width, self._height = picture.width or video.width, picture.height or video.height
@@ -32,12 +34,20 @@ class PictureMaker:
         self._graph_input: tuple[object, ...] = ()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """The pixels: uint8 (H, W, 3), or (H, W) for gray; an array of its own."""
+        """The pixels: uint8 (H, W, 3), or (H, W) for gray; an array of its own.
+
+        Raises:
+            DecodeFailed: when the frame cannot be converted.
+        """
         kind = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
-        if self._graph is None or kind != self._graph_input:
-            self._graph, self._graph_input = self._build(frame), kind
-        self._graph.push(frame)
-        return cast("NDArray[np.uint8]", self._graph.vpull().to_ndarray())
+        try:
+            if self._graph is None or kind != self._graph_input:
+                self._graph, self._graph_input = self._build(frame), kind
+            self._graph.push(frame)
+            return cast("NDArray[np.uint8]", self._graph.vpull().to_ndarray())
+        except av.FFmpegError as error:
+            reason = f"no picture: {frame.format.name} of {frame.width}x{frame.height} does not convert"
+            raise DecodeFailed(self._source, f"{reason} ({error.strerror})") from error
 
     def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
         picture, turn = self._picture, self._orientation

@@ -32,7 +32,7 @@ _AS_DISPLAYED = Picture()
 _REORDERING = 16  # frames that may be decoded before and shown after another (H.264 A.3, HEVC A.4: MaxDpbFrames)
 _MOST_WAITING = 8 * _REORDERING  # packets; more says that the rule above is broken
 _WORTH_A_SEEK = 4  # frames that need not be decoded
-_WORTH_A_BLIND_SEEK_SECONDS = 10.0  # without an index a seek may lead back to where one is
+_WORTH_A_BLIND_SEEK_SECONDS = 5.0  # without an index a seek may lead back to where one is
 _STEP_BACK_SECONDS = 1.0
 
 
@@ -96,7 +96,7 @@ class PyAVReader:
     def read(self, taps: Sequence[Tap]) -> Iterator[tuple[int, Frame]]:
         """One decode for all ``taps``; see `VideoReader.read`."""
         with contextlib.closing(self._cursor()) as cursor:
-            yield from self._read_from(cursor, taps)
+            yield from self._read_from(cursor, taps, cursor.go(None))
 
     def frames(self, picture: Picture = _AS_DISPLAYED) -> Iterator[Frame]:
         """Every frame."""
@@ -153,26 +153,24 @@ class PyAVReader:
 
     # ── passes ──
 
-    def _read_from(
-        self, cursor: _Cursor, taps: Sequence[Tap], *, seconds: float | None = None
-    ) -> Iterator[tuple[int, Frame]]:
-        """One pass from the beginning, or from a keyframe at or before ``seconds``."""
+    def _read_from(self, cursor: _Cursor, taps: Sequence[Tap], since: int | None) -> Iterator[tuple[int, Frame]]:
+        """One pass from where the cursor stands: the keyframe shown at ``since`` ticks, or the beginning."""
         handed_out = 0
-        since = cursor.go(seconds)
-        if cursor.foretells:
-            ahead = _ReadAhead(cursor.opened, self._timing, self._takers(taps))
+        while cursor.foretells:
+            ahead = _ReadAhead(cursor.opened, self._timing, self._takers(taps), since)
             try:
-                for item in ahead.run():
+                for item in islice(ahead.run(), handed_out, None):
                     yield item
                     handed_out += 1
             except _OutOfStep:
-                cursor.distrust()
-                since = None
+                if since is None or not cursor.warm_up(since):
+                    cursor.distrust()
+                    since = None
             else:
                 if ahead.end is not None:
                     self._require_whole(cursor.opened, ahead.end, since)
                 return
-        # Both ways hand out the same, up to where the timestamps went wrong.
+        # All ways hand out the same, up to where something went wrong.
         yield from islice(self._read_plainly(cursor.opened, self._takers(taps), since), handed_out, None)
 
     def _cursor(self) -> _Cursor:
@@ -216,11 +214,13 @@ class PyAVReader:
             start = 0
             while start < len(times):
                 seeks = start > 0 or cursor.saves(0.0, times[0])
+                # Some containers read their index at the first seek: look at the next times after it.
+                since = cursor.go(times[start] if seeks else None)
                 end = start + 1
                 while end < len(times) and not cursor.saves(times[end - 1], times[end]):
                     end += 1
                 tap = Tap(AtTimes(times[start:end]), picture)
-                for _, frame in self._read_from(cursor, [tap], seconds=times[start] if seeks else None):
+                for _, frame in self._read_from(cursor, [tap], since):
                     yield frame
                 start = end
 
@@ -253,6 +253,7 @@ class _Cursor:
         self._seeks = not timing.counted  # after a seek nobody could tell how many frames were shown before
         self.opened = take(strict=foretells)
         self._at_beginning = True
+        self._warmed_up: int | None = None
 
     def close(self) -> None:
         self._give_back(self.opened)
@@ -263,9 +264,22 @@ class _Cursor:
         self._reopen()
         self._at_beginning = False
 
+    def warm_up(self, since: int) -> bool:
+        """Goes a keyframe further back than ``since``, once: False when that was done already.
+
+        Frames behind the keyframe of an open group may name, though not use, frames from before it, and a strict
+        decoder stumbles over that.
+        """
+        if self._warmed_up == since:
+            return False
+        self._warmed_up = since
+        if self._seek(since + self._timing.zero - 1) is None:
+            self._reopen()
+        return True
+
     def go(self, seconds: float | None) -> int | None:
         """Goes to a keyframe shown at or before ``seconds``: its ticks; None for the beginning, the last resort."""
-        found = None if seconds is None else self._seek(seconds)
+        found = None if seconds is None else self._seek(self._stamp(seconds))
         if found is None and not self._at_beginning:
             self._reopen()
         self._at_beginning = False
@@ -284,10 +298,10 @@ class _Cursor:
             return wanted_seconds - standing_seconds > _WORTH_A_BLIND_SEEK_SECONDS
         return keyframe - self._stamp(standing_seconds) > _WORTH_A_SEEK * self._timing.nominal
 
-    def _seek(self, seconds: float) -> int | None:
-        """Steps further and further back until the keyframe found is shown no later than ``seconds``."""
+    def _seek(self, target: int) -> int | None:
+        """Steps further and further back until the keyframe found is shown no later than ``target``."""
         self._at_beginning = False
-        wanted = target = self._stamp(seconds)
+        wanted = target
         step = max(1, round(_STEP_BACK_SECONDS / self._timing.base))
         while wanted > self._timing.zero:
             found = self.opened.seek(wanted)
@@ -344,8 +358,9 @@ class _ReadAhead:
     relied on; some files state them wrongly.
     """
 
-    def __init__(self, opened: OpenedStream, timing: Timing, takers: _Takers) -> None:
+    def __init__(self, opened: OpenedStream, timing: Timing, takers: _Takers, since: int | None) -> None:
         self._opened, self._timing, self._takers = opened, timing, takers
+        self._since = -sys.maxsize if since is None else since
         self._waiting: deque[Packet] = deque()
         self._turns: list[tuple[int, int]] = []  # a heap of (ticks, duration) of packets not judged yet
         self._judged: dict[int, list[Sequence[float]]] = {}
@@ -417,5 +432,9 @@ class _ReadAhead:
             # What should have been shown before this frame was left out, as nobody wanted it.
             for passed in [time for time in self._judged if time < ticks]:
                 del self._judged[passed]
-        if self._opened.failures > failures:
+        if self._opened.failures > failures and not self._lacks_references(packet):
             raise _OutOfStep
+
+    def _lacks_references(self, packet: Packet) -> bool:
+        """After a seek: what is shown before the keyframe may refer to what was jumped over. Nobody wants it."""
+        return packet.size > 0 and self._ticks(packet) < self._since

@@ -7,8 +7,9 @@ that nobody wants and no other frame refers to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from reelspace.core.frames import Frame, Picture, Tap
 from reelspace.core.video import Video
@@ -25,6 +26,14 @@ class VideoReader(Protocol):
     @property
     def video(self) -> Video:
         """What the container says."""
+        ...
+
+    @property
+    def decode_mode(self) -> Literal["exact", "fast"]:
+        """``exact`` gives every frame as it was encoded; ``fast`` leaves some out and filters none.
+
+        Part of the identity of what is made of the frames: vectors of the two are not to be mixed.
+        """
         ...
 
     def read(self, taps: Sequence[Tap]) -> Iterator[tuple[int, Frame]]:
@@ -45,10 +54,13 @@ class VideoReader(Protocol):
 
         Exactly the frames a full decode gives for those times. Times before the first frame give the first,
         times after the last give the last; they need not be sorted, results come in the order asked.
+
+        Raises:
+            Truncated: after the frames that are there, when a time lies in the missing end.
         """
         ...
 
-    def frames_at_rate(self, frames_per_second: float, picture: Picture = ...) -> Iterator[Frame]:
+    def frames_at_rate(self, frames_per_second: float | Fraction, picture: Picture = ...) -> Iterator[Frame]:
         """The frame on screen at ``k / frames_per_second`` seconds for k = 0, 1, ... while the video lasts."""
         ...
 
