@@ -15,7 +15,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="reelspace",
-    help="Turns videos into vectors, and vectors into answers: who copied this, which seconds, how do they line up.",
+    help="Turns videos into vectors, and vectors into answers: who copied this, which seconds, how do they align.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -102,7 +102,7 @@ def status(
 
 @app.command()
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files to take out, as `status` names them.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, as `status` names them.")],
     library: Place = None,
     as_json: Json = False,
 ) -> None:
@@ -116,7 +116,7 @@ def forget(
 def copies(
     library: Place = None,
     against: Annotated[Path | None, typer.Option(help="Compare with this library instead of within one.")] = None,
-    method: Annotated[str, typer.Option(help="`frames`: intervals. `tmk`: whole videos, as ThreatExchange does.")] = (
+    method: Annotated[str, typer.Option(help="`frames`: intervals. `tmk`: whole videos, like ThreatExchange.")] = (
         "frames"
     ),
     threshold: Threshold = None,

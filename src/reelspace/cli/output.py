@@ -1,14 +1,14 @@
 """What the command says, and where: answers on stdout, everything else on stderr.
 
-With ``--json`` stdout carries one JSON document and nothing else. Exit status: 0 done, 1 the work failed, 2 the words
-were wrong, 130 interrupted.
+With ``--json`` stdout carries one JSON document and nothing else.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "notices", "print_json", "seconds", "size"]
+__all__ = ["console", "notices", "print_json", "print_rows", "seconds", "shortened", "size"]
 
 
 def console() -> Console:
@@ -69,3 +69,25 @@ def size(value: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def print_rows(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), indent: str = "") -> None:
+    """Writes columns under one another to stdout, never cut or wrapped: good to read, and to pipe into `grep`."""
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(*(rows if not header else [header, *rows]), strict=True)]
+    out = console()
+    for row, style in [(header, "dim")] * bool(header) + [(row, "") for row in rows]:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        out.print((indent + "  ".join(cells)).rstrip(), style=style, markup=False)
+
+
+def shortened(sources: Sequence[str]) -> dict[str, str]:
+    """A name for each path or URL: without the folder they all share, unless two would look the same."""
+    folders = {os.path.dirname(source) for source in sources}  # noqa: PTH120 # a URL is no Path
+    try:
+        common = os.path.commonpath(folders) if len(folders) > 1 else next(iter(folders), "")
+    except ValueError:  # paths beside URLs
+        common = ""
+    cut = len(common) + 1 if common and common != "/" else 0
+    return {source: source[cut:] if source.startswith(common) else source for source in sources}

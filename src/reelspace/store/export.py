@@ -27,8 +27,8 @@ def export(store: Store, output: Path, *, what: str, frames: Space, signatures: 
     ``signatures``: source, video_id, frame_count, average, cosines, sines, a row per video.
     ``videos``: source, video_id and what the container says, a row per video.
 
-    A ``.npz`` keeps text once per video: ``sources`` (V,), ``video_ids`` (V,) and ``video_index`` (N,) into them. The
-    space is its array ``space``, and the schema's metadata ``reelspace.space`` of a ``.parquet``.
+    A ``.npz`` keeps text once per video: ``sources`` (V,), ``video_ids`` (V,) and ``video_index`` (N,) into them.
+    The space is its array ``space``, and the schema's metadata ``reelspace.space`` of a ``.parquet``.
 
     Returns:
         How many rows.

@@ -1,0 +1,187 @@
+"""`index`, `status`, `forget` and `export`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reelspace.cli.output import console, notices, print_json, print_rows, seconds, shortened, size
+from reelspace.extract.events import Event, FileDone, Report
+from reelspace.extract.events import Progress as Decoding
+from reelspace.library import Library
+
+__all__ = ["export", "forget", "index", "status"]
+
+_SHOWN_FAILURES = 20
+
+
+def index(
+    paths: Sequence[str],
+    *,
+    library: Path | None,
+    workers: int | None,
+    retry_failed: bool,
+    keep_partial: bool,
+    fast: bool,
+    tmk: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Runs `reelspace index`."""
+    place = Library(library, fast=fast, tmk=tmk)
+    sources = place.find(paths)
+    with _Watch(len(sources)).shown() as watch:
+        report = place.add(
+            sources, workers=workers, retry_failed=retry_failed, keep_partial=keep_partial, on_event=watch.tell
+        )
+    if as_json:
+        print_json({"library": place.path, **asdict(report)})
+    else:
+        _tell_report(report, place, len(sources))
+    if report.interrupted:
+        again = shlex.join(["reelspace", "index", *paths, *(["--library", str(library)] if library else [])])
+        notices().print(f"Stopped. What was done is kept; go on with:  {escape(again)}")
+        raise SystemExit(130)
+    if strict and (report.failed or report.known_failures):
+        raise SystemExit(1)
+
+
+def status(*, library: Path | None, files: bool, as_json: bool) -> None:
+    """Runs `reelspace status`."""
+    place = Library(library, create=False)
+    summary, entries = place.status(), place.files()
+    failed = [entry for entry in entries if entry.outcome == "failed"]
+    if as_json:
+        shown = entries if files else failed
+        print_json(
+            {
+                "library": place.path,
+                **asdict(summary),
+                "spaces": {name: space.fingerprint for name, space in place.spaces().items()},
+                "files" if files else "failures": [
+                    {"source": e.source, "outcome": e.outcome, "reason": e.reason, "video_id": e.video_id}
+                    for e in shown
+                ],
+            }
+        )
+        return
+    out = console()
+    out.print(f"[bold]{escape(str(place.path))}[/]  {size(summary.size_bytes)} on disk")
+    footage = seconds(summary.video_seconds)
+    out.print(f"{summary.indexed} files indexed: {summary.videos} different videos, {footage} of footage")
+    for name, space in place.spaces().items():
+        out.print(f"  {name}: {summary.rows.get(name, 0)} rows of {space}", style="dim")
+    if files:
+        names = shortened([entry.source for entry in entries])
+        rows = [(names[entry.source], entry.outcome, entry.reason or "") for entry in entries]
+        print_rows(rows, header=("file", "outcome", "note"))
+    elif failed:
+        out.print(f"{len(failed)} files failed:")
+        _print_failures([(entry.source, entry.reason or "") for entry in failed], limit=None)
+
+
+def forget(paths: Sequence[str], *, library: Path | None, as_json: bool) -> None:
+    """Runs `reelspace forget`."""
+    place = Library(library, create=False)
+    count = place.forget(paths)
+    if as_json:
+        print_json({"library": place.path, "forgotten": count})
+    else:
+        console().print(f"Took {count} of {len(paths)} out of {escape(str(place.path))}.")
+    if count < len(paths):
+        notices().print("Names that are not in the library were left alone; `reelspace status --files` lists them.")
+
+
+def export(output: Path, *, library: Path | None, what: str, as_json: bool) -> None:
+    """Runs `reelspace export`."""
+    place = Library(library, create=False)
+    rows = place.export(output, what=what)
+    if as_json:
+        print_json({"library": place.path, "output": output, "what": what, "rows": rows})
+    else:
+        console().print(f"Wrote {rows} rows to {escape(str(output))} ({size(output.stat().st_size)}).")
+
+
+class _Watch:
+    """The progress of a run, on stderr: a bar where that is a terminal, else a line per failed file."""
+
+    def __init__(self, files: int) -> None:
+        self._console = notices()
+        self._bar = Progress(
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[failed]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("files", total=files, rate="", failed="")
+        self._in_flight: dict[str, float] = {}
+        self._video_seconds = 0.0
+        self._failed = 0
+
+    @contextmanager
+    def shown(self) -> Iterator[_Watch]:
+        """Draws the bar for as long as the block runs, when somebody can see it."""
+        if self._console.is_terminal:
+            with self._bar:
+                yield self
+        else:
+            yield self
+
+    def tell(self, event: Event) -> None:
+        """Takes one event of the run."""
+        if isinstance(event, Decoding):
+            self._in_flight[event.source] = event.video_seconds
+        else:
+            self._finish(event)
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        decoded = self._video_seconds + sum(self._in_flight.values())
+        rate = f"{decoded / elapsed:.0f} s of video per s" if elapsed > 0.5 and decoded else ""
+        self._bar.update(self._task, rate=rate)
+
+    def _finish(self, done: FileDone) -> None:
+        self._in_flight.pop(done.source, None)
+        self._video_seconds += done.video_seconds
+        if done.outcome == "failed":
+            self._failed += 1
+            self._console.print(f"[red]failed[/]  {escape(done.source)}: {escape(done.reason or '')}")
+        failed = f"[red]{self._failed} failed[/]" if self._failed else ""
+        self._bar.update(self._task, advance=1, failed=failed)
+
+
+def _tell_report(report: Report, place: Library, files: int) -> None:
+    out = console()
+    if not files:
+        out.print("No video files there. A file named by itself is always taken; folders are searched by suffix.")
+        return
+    parts = []
+    if report.indexed:
+        rate = report.video_seconds / report.elapsed_seconds if report.elapsed_seconds else 0.0
+        parts.append(f"{report.indexed} indexed ({seconds(report.video_seconds)} of video, {rate:.0f} s per s)")
+    if report.same_content:
+        parts.append(f"{report.same_content} with bytes that were there already")
+    if report.skipped:
+        parts.append(f"{report.skipped} done before")
+    if report.failed:
+        parts.append(f"[red]{len(report.failed)} failed[/]")
+    if report.known_failures:
+        parts.append(f"{len(report.known_failures)} failed before, unchanged (--retry-failed tries again)")
+    out.print(f"{files} files in {seconds(report.elapsed_seconds)}: " + ", ".join(parts or ["nothing to do"]))
+    if report.known_failures:
+        _print_failures([(f.source, f.reason or "") for f in report.known_failures], limit=_SHOWN_FAILURES)
+    out.print(f"Library: {escape(str(place.path))}", style="dim")
+
+
+def _print_failures(failures: Sequence[tuple[str, str]], *, limit: int | None) -> None:
+    names = shortened([source for source, _ in failures])
+    print_rows([(names[source], reason) for source, reason in failures[:limit]], indent="  ")
+    if limit is not None and len(failures) > limit:
+        console().print(f"  ... and {len(failures) - limit} more: reelspace status")

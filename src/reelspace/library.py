@@ -1,0 +1,326 @@
+"""A folder that knows your footage: what is in it, what shows the same, and where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reelspace.core.results import CopyGroup, CopyMatch, CopySegment
+from reelspace.core.sequence import FrameSequence
+from reelspace.core.space import Space
+from reelspace.core.time import Span
+from reelspace.errors import InvalidArgument
+from reelspace.extract.events import Event, Report
+from reelspace.extract.fingerprint import fingerprint
+from reelspace.extract.pipeline import extract
+from reelspace.extract.plan import Plan, default_plan
+from reelspace.extract.stamps import stamp_of
+from reelspace.media.sources import find_videos
+from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
+from reelspace.store.store import Store
+from reelspace.tasks import copies as copying
+
+if TYPE_CHECKING:
+    from reelspace.alignment.tmk_scores import TmkStack
+
+__all__ = ["Library", "TmkPair", "default_place"]
+
+
+@dataclass(frozen=True, slots=True)
+class TmkPair:
+    """Two whole videos whose TMK hashes agree.
+
+    Attributes:
+        query: path or URL.
+        reference: path or URL.
+        level1: cosine of the average features, in [-1, 1].
+        level2: the best of all shifts in time.
+        offset_seconds: what happens at t of the reference happens at t + offset of the query.
+    """
+
+    query: str
+    reference: str
+    level1: float
+    level2: float
+    offset_seconds: float
+
+
+def default_place() -> Path:
+    """Where a library lies when nobody says: ``$REELSPACE_LIBRARY``, else ``.reelspace`` in the working folder."""
+    return Path(os.environ.get("REELSPACE_LIBRARY") or ".reelspace")
+
+
+class Library:
+    """One folder of stored fingerprints, and the questions they answer.
+
+    Several processes may use, and extend, one library at once; readers always see whole files.
+
+    Args:
+        path: the folder; None for `default_place`.
+        create: make an empty library where there is none.
+        fast: read files quickly instead of exactly (see `media.open_video`). None keeps to what the library holds;
+            a new one is exact.
+        tmk: also keep a TMK hash of every file that is added.
+
+    Raises:
+        NotALibrary: when there is none and ``create`` is off, or the folder holds something else.
+        SpaceMismatch: when ``fast`` is not how the library was made.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        create: bool = True,
+        fast: bool | None = None,
+        tmk: bool = True,
+    ) -> None:
+        place = Path(path) if path is not None else default_place()
+        self._store = Store.create(place) if create else Store(place)
+        held = self._store.spaces()
+        made_fast = any(space.parameters.get("decoding") == "fast" for space in held.values())
+        read_fast = made_fast if fast is None else fast
+        self._plan = default_plan(fast=read_fast, tmk=tmk)
+        self._store.require(frames=[self._frame_space])
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._store.place
+
+    @property
+    def _frame_space(self) -> Space:
+        return self._plan.encoder_space(0)
+
+    # What is in it
+
+    def find(self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+        """The video files meant by paths, folders, globs and URLs, without those inside the library itself.
+
+        Raises:
+            InvalidArgument: naming every path that is not there.
+        """
+        return find_videos(paths, exclude=[self.path])
+
+    def add(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        workers: int | None = None,
+        retry_failed: bool = False,
+        keep_partial: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Report:
+        """Indexes files, folders, globs or URLs; files that are done and have not changed are left alone.
+
+        Args:
+            paths: one or many.
+            workers: decoding processes; None for one per core.
+            retry_failed: try files again that failed before.
+            keep_partial: index what decodes of truncated files instead of failing them.
+            on_event: told of every file and its progress.
+
+        Raises:
+            InvalidArgument: naming every path that is not there.
+            SpaceMismatch: when the library was made with other settings.
+        """
+        plan = replace(self._plan, keep_partial=keep_partial)
+        return extract(
+            self.find(paths),
+            store=self._store,
+            plan=plan,
+            workers=workers,
+            retry_failed=retry_failed,
+            on_event=on_event,
+        )
+
+    def status(self) -> Summary:
+        """How many files are indexed, how many failed and why, seconds of footage, bytes on disk."""
+        return self._store.summary()
+
+    def files(self) -> list[LedgerEntry]:
+        """The ledger: every file the library knows of, by path."""
+        return [entry for _, entry in sorted(self._store.ledger().items())]
+
+    def spaces(self) -> dict[str, Space]:
+        """The identity of the vectors in each table."""
+        return self._store.spaces()
+
+    def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
+        """Takes files out of the library; returns how many it knew. The files themselves are not touched."""
+        known = self._store.ledger()
+        wanted = {os.fspath(path) for path in paths}
+        wanted |= {str(Path(path).absolute()) for path in wanted if "://" not in path}
+        return self._store.forget(wanted & known.keys())
+
+    def export(self, output: str | os.PathLike[str], *, what: str = "frames") -> int:
+        """Writes ``frames``, ``signatures`` or ``videos`` to a ``.npz`` or ``.parquet`` file, with their space.
+
+        Returns:
+            How many rows.
+
+        Raises:
+            UnknownName: for another ``what`` or suffix.
+            InvalidArgument: when the folder of ``output`` is not there.
+        """
+        from reelspace.store.export import export
+
+        return export(
+            self._store,
+            Path(output),
+            what=what,
+            frames=self._frame_space,
+            signatures=self._plan.signer_space(0) if self._plan.signers else None,
+        )
+
+    # What shows the same
+
+    def copies(self, *, against: Library | None = None, threshold: float | None = None) -> list[CopyGroup]:
+        """Groups of files that share footage, the group with the most certain pair first.
+
+        Args:
+            against: look for this library's footage in that one instead of within this one.
+            threshold: lowest score of a segment; None for `tasks.copies.DEFAULT_THRESHOLD`.
+
+        Raises:
+            SpaceMismatch: when the two libraries were made with different settings.
+        """
+        if not self._holds_frames() or (against is not None and not against._holds_frames()):  # noqa: SLF001
+            return []
+        here = self._store.frame_matrix(self._frame_space)
+        videos = self._store.videos()
+        if against is None:
+            found = copying.find_copies(here, threshold=_threshold(threshold))
+            there, others = here, videos
+            same_bytes = [match for video in videos.values() for match in _same_bytes(video, video)]
+        else:
+            there, others = against._store.frame_matrix(self._frame_space), against._store.videos()  # noqa: SLF001
+            found = copying.find_copies(here, there, threshold=_threshold(threshold))
+            same_bytes = [
+                match for id_ in videos.keys() & others.keys() for match in _same_bytes(videos[id_], others[id_])
+            ]
+        matches = [
+            _named(segments, videos[here.video_ids[q]].sources[0], others[there.video_ids[r]].sources[0])
+            for q, r, segments in found
+            if here.video_ids[q] != there.video_ids[r]
+        ]
+        lengths = {s: v.duration_seconds for v in (*videos.values(), *others.values()) for s in v.sources}
+        return _groups([*matches, *same_bytes], lengths)
+
+    def match(self, query: str | os.PathLike[str], *, threshold: float | None = None) -> list[CopyMatch]:
+        """Where in the library the footage of one video is, best first; parts of it, too.
+
+        The query itself is left out. A query that the library holds is not decoded again.
+
+        Raises:
+            MediaError: when the query cannot be read.
+        """
+        source = self.find(query)
+        if len(source) != 1:
+            raise InvalidArgument(f"match takes one video, {os.fspath(query)!r} is {len(source)}")
+        video_id, sequence = self._sequence(source[0])
+        if not self._holds_frames():
+            return []
+        matrix = self._store.frame_matrix(self._frame_space)
+        videos = self._store.videos()
+        itself = [matrix.video_ids.index(video_id)] if video_id in matrix.video_ids else []
+        found = copying.match(sequence, matrix, skip=itself, threshold=_threshold(threshold))
+        twins = [s for s in videos[video_id].sources if s != source[0]] if video_id in videos else []
+        matches = [_whole(source[0], twin, sequence.duration_seconds) for twin in twins]
+        for index, segments in found:
+            matches += [_named(segments, source[0], s) for s in videos[matrix.video_ids[index]].sources]
+        return sorted(matches, key=lambda m: -m.score)
+
+    def tmk_copies(self, *, against: Library | None = None, threshold: float | None = None) -> list[TmkPair]:
+        """Pairs of whole videos whose TMK hashes agree on both levels, as ThreatExchange finds them.
+
+        Args:
+            against: compare with that library instead of within this one.
+            threshold: for both levels; None for ThreatExchange's 0.7.
+
+        Raises:
+            UnknownName: when a library keeps no TMK hashes.
+        """
+        from reelspace.alignment.tmk_scores import tmk_matches
+
+        least = 0.7 if threshold is None else threshold
+        ids, blocks = self._tmk_blocks()
+        other = against or self
+        other_ids, other_blocks = other._tmk_blocks() if against else (ids, None)  # noqa: SLF001
+        places, other_places = self._store.sources_by_video(), other._store.sources_by_video()  # noqa: SLF001
+        found = tmk_matches(blocks, other_blocks, minimum_level1=least, minimum_level2=least)
+        pairs = [
+            TmkPair(
+                places[ids[m.query]][0],
+                other_places[other_ids[m.reference]][0],
+                m.level1,
+                m.level2,
+                m.offset_seconds,
+            )
+            for m in found
+        ]
+        return sorted(pairs, key=lambda pair: -pair.level2)
+
+    def _holds_frames(self) -> bool:
+        return any(space.name == self._frame_space.name for space in self._store.spaces().values())
+
+    def _sequence(self, source: str) -> tuple[str | None, FrameSequence]:
+        """Content id (when known) and frame vectors of a file, from the store where it has them."""
+        known = self._store.find([source]).get(source)
+        if known and known.video_id and known.outcome == "indexed" and known.stamp == stamp_of(source):
+            return known.video_id, self._store.sequence(self._frame_space, known.video_id)
+        made = fingerprint(source, Plan(encoders=self._plan.encoders, fast=self._plan.fast))
+        return made.video_id, made.sequences[0]
+
+    def _tmk_blocks(self) -> tuple[tuple[str, ...], Sequence[TmkStack]]:
+        from reelspace.tasks.signatures import SignatureBlocks
+
+        matrix = self._store.signatures(self._plan.signer_space(0) if self._plan.signers else "tmk")
+        return matrix.video_ids, SignatureBlocks(matrix)
+
+
+def _threshold(given: float | None) -> float:
+    return copying.DEFAULT_THRESHOLD if given is None else given
+
+
+def _named(segments: Sequence[CopySegment], query: str, reference: str) -> CopyMatch:
+    return CopyMatch(query, reference, tuple(segments), segments[0].score)
+
+
+def _whole(query: str, reference: str, duration_seconds: float) -> CopyMatch:
+    """The match of two files with the same bytes."""
+    whole = Span(0.0, duration_seconds)
+    return _named([CopySegment(whole, whole, 1.0, 1.0)], query, reference)
+
+
+def _same_bytes(video: StoredVideo, other: StoredVideo) -> list[CopyMatch]:
+    """Pairs of files that hold the very same bytes, each against the first."""
+    first = other.sources[0]
+    return [_whole(source, first, video.duration_seconds) for source in video.sources if source != first]
+
+
+def _groups(matches: Sequence[CopyMatch], lengths: dict[str, float]) -> list[CopyGroup]:
+    """Connected components of the pairs; each group's files longest first, its pairs and the groups best first."""
+    parent: dict[str, str] = {}
+
+    def root(file: str) -> str:
+        while parent.setdefault(file, file) != file:
+            parent[file] = parent[parent[file]]
+            file = parent[file]
+        return file
+
+    for match in matches:
+        parent[root(match.query)] = root(match.reference)
+    members: dict[str, list[str]] = {}
+    for file in parent:
+        members.setdefault(root(file), []).append(file)
+    pairs: dict[str, list[CopyMatch]] = {}
+    for match in sorted(matches, key=lambda m: (-m.score, m.query, m.reference)):
+        pairs.setdefault(root(match.query), []).append(match)
+    return [
+        CopyGroup(tuple(sorted(members[key], key=lambda file: (-lengths[file], file))), tuple(found))
+        for key, found in pairs.items()
+    ]

@@ -1,0 +1,206 @@
+"""Questions about one or two files, with no library: how they line up, and their TMK hashes."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelspace.alignment.offsets import METHODS as OFFSET_METHODS
+from reelspace.alignment.offsets import align_sequences
+from reelspace.alignment.similarity import frame_rows, similarity
+from reelspace.alignment.tmk import TmkDescriptor, read_tmk, write_tmk
+from reelspace.alignment.tmk_scores import TmkMatch, compare_tmk
+from reelspace.core.looks import Look
+from reelspace.core.results import Alignment, CopySegment
+from reelspace.core.sequence import FrameSequence
+from reelspace.core.time import Span
+from reelspace.encoders.models.pdqf import Pdqf
+from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.errors import InvalidArgument, UnknownName
+from reelspace.extract.fingerprint import Fingerprints, fingerprint
+from reelspace.extract.plan import Plan, TmkSigner, descriptor_of
+from reelspace.media.sources import find_videos
+from reelspace.tasks import copies
+
+__all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash"]
+
+ALIGN_METHODS = (*OFFSET_METHODS, "segments")
+"""``segments`` takes the offset of the best copied stretch; the others take one offset for the whole of both."""
+
+_PICTURE_ROWS = 800
+
+
+def align(
+    a: str | os.PathLike[str], b: str | os.PathLike[str], *, method: str = "tmk", threshold: float | None = None
+) -> Alignment:
+    """How two videos line up in time; each is decoded once.
+
+    What happens at second t of B happens at second ``t + offset_seconds`` of A.
+
+    Args:
+        a: path or URL.
+        b: path or URL.
+        method: a name in `ALIGN_METHODS`.
+        threshold: least score of the copied segments that come along; None for `tasks.copies.DEFAULT_THRESHOLD`.
+
+    Raises:
+        UnknownName: for another method.
+        MediaError: when one of the files cannot be read.
+        InvalidArgument: for ``segments`` when the two share no footage.
+    """
+    if method not in ALIGN_METHODS:
+        raise UnknownName("alignment method", method, ALIGN_METHODS)
+    return Pair.read(a, b).align(method=method, threshold=threshold)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Two videos, decoded once, ready for every question about the two.
+
+    Attributes:
+        a: fingerprints of A: PDQF of 15 frames per second, and the rows copies are found by.
+        b: likewise of B.
+    """
+
+    a: Fingerprints
+    b: Fingerprints
+
+    @classmethod
+    def read(cls, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Pair:
+        """Decodes both, side by side.
+
+        Raises:
+            InvalidArgument: when one of them is not one file.
+            MediaError: when one of them cannot be read.
+        """
+        plan = Plan(encoders=(Pdqf(), PdqfViews()))
+        sources = [_one_video(path) for path in (a, b)]
+        with ThreadPoolExecutor(2) as pool:
+            return cls(*pool.map(lambda source: fingerprint(source, plan), sources))
+
+    def align(self, *, method: str = "tmk", threshold: float | None = None) -> Alignment:
+        """The offset by one method, with the copied segments beside it; arguments and errors as in `align`."""
+        if method not in ALIGN_METHODS:
+            raise UnknownName("alignment method", method, ALIGN_METHODS)
+        segments = self.segments(threshold=threshold)
+        if method in OFFSET_METHODS:
+            return replace(
+                align_sequences(self.a.sequences[0], self.b.sequences[0], method=method), segments=tuple(segments)
+            )
+        return self._by_segments(segments)
+
+    def segments(self, *, threshold: float | None = None) -> list[CopySegment]:
+        """Stretches of A (query) that show stretches of B (reference), best first."""
+        least = copies.DEFAULT_THRESHOLD if threshold is None else threshold
+        return [s for s in copies.compare(self.a.sequences[1], self.b.sequences[1]) if s.score >= least]
+
+    def similarity(self) -> NDArray[np.float32]:
+        """Frame against frame, float32 (Ta, Tb), thinned to at most 800 frames of either."""
+        rows = [frame_rows(_thinned(fingerprints.sequences[1].view(0))) for fingerprints in (self.a, self.b)]
+        plain = Look.plain(self.a.sequences[1].space.dimensions)
+        return similarity(rows[0], rows[1], plain).matrix
+
+    def plot(self, alignment: Alignment, path: str | os.PathLike[str]) -> Path:
+        """Draws similarity, segments and the score of every offset.
+
+        Raises:
+            MissingExtra: without matplotlib.
+        """
+        from reelspace.plots import plot_alignment
+
+        return plot_alignment(
+            alignment,
+            self.similarity(),
+            Path(path),
+            duration_a=self.a.duration_seconds,
+            duration_b=self.b.duration_seconds,
+            name_a=os.path.basename(self.a.video.source),  # noqa: PTH119 # may be a URL
+            name_b=os.path.basename(self.b.video.source),  # noqa: PTH119
+        )
+
+    def _by_segments(self, segments: list[CopySegment]) -> Alignment:
+        if not segments:
+            raise InvalidArgument(
+                f"{self.a.video.source} and {self.b.video.source} share no footage, so no segment gives an offset; "
+                "try the method 'tmk'"
+            )
+        best = segments[0]
+        offsets = np.array([s.query.middle - s.reference.middle for s in segments])
+        order = np.argsort(offsets)
+        seconds = float(offsets[0])
+        covered = Span(0.0, self.a.duration_seconds).intersection(Span(seconds, seconds + self.b.duration_seconds))
+        return Alignment(
+            offset_seconds=seconds,
+            score=best.score,
+            overlap_a=covered,
+            overlap_b=covered.shifted(-seconds) if covered else None,
+            offsets_seconds=offsets[order],
+            curve=np.array([s.score for s in segments], dtype=np.float32)[order],
+            method="segments",
+            segments=tuple(segments),
+        )
+
+
+def tmk_hash(
+    video: str | os.PathLike[str], *, output: str | os.PathLike[str] | None = None, fast: bool = False
+) -> TmkDescriptor:
+    """The TMK descriptor of one video, interchangeable with ThreatExchange's unless it is ``fast``.
+
+    Args:
+        video: path or URL.
+        output: also write it to this ``.tmk`` file.
+        fast: read the file quickly instead of exactly; never to be mixed with exact hashes.
+
+    Raises:
+        MediaError: when the video cannot be read.
+        InvalidArgument: when the folder of ``output`` is not there, or a fast hash is to be written: the format
+            cannot say that it is one.
+    """
+    if output is not None and fast:
+        raise InvalidArgument("a .tmk file cannot say that it was made fast; write exact hashes only")
+    if output is not None and not Path(output).absolute().parent.is_dir():
+        raise InvalidArgument(f"there is no folder {Path(output).absolute().parent}; make it first")
+    made = fingerprint(_one_video(video), Plan(signers=(TmkSigner(fast=fast),), fast=fast))
+    descriptor = descriptor_of(made.signatures[0])
+    if output is not None:
+        write_tmk(descriptor, output)
+    return descriptor
+
+
+def tmk_compare(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> TmkMatch:
+    """Both levels and the best offset of two hashes; each may be a ``.tmk`` file or a video.
+
+    Raises:
+        FormatError: for a damaged ``.tmk`` file.
+        MediaError: when a video cannot be read.
+        SpaceMismatch: when the two were made with different parameters.
+    """
+    return compare_tmk(*(_descriptor(path) for path in (a, b)))
+
+
+def _descriptor(path: str | os.PathLike[str]) -> TmkDescriptor:
+    return read_tmk(path) if os.fspath(path).endswith(".tmk") else tmk_hash(path)
+
+
+def _one_video(path: str | os.PathLike[str]) -> str:
+    found = find_videos(path)
+    if len(found) != 1:
+        raise InvalidArgument(f"one video is wanted here, {os.fspath(path)!r} is {len(found)}; name a file")
+    return found[0]
+
+
+def _thinned(sequence: FrameSequence) -> FrameSequence:
+    step = -(-len(sequence) // _PICTURE_ROWS) if len(sequence) else 1
+    return FrameSequence(
+        sequence.times_seconds[::step],
+        sequence.vectors[::step],
+        sequence.views[::step],
+        sequence.weights[::step],
+        sequence.space,
+        sequence.duration_seconds,
+    )
