@@ -1,61 +1,73 @@
 """How well copies are found and placed: variants, natural clips that must not match, and edits with known truth.
 
     python benchmarks/copies_quality.py [--videos ../shared/videos] [--half report|tune] [--method hough]
+                                        [--encoder pdqf-views|reelprint] [--queries FOLDER]
 
 Clips are split in two halves by the hash of their name: thresholds and the score's curve were fitted on the `tune`
 half; figures are reported on the other. Every edit of a clip (benchmarks/copy_edits.py) is searched for among all
-natural clips. A pair is false when the query shows nothing of the reference.
+natural clips. A pair is false when the query shows nothing of the reference. With `--queries` the edited clips are
+kept in a folder, so that encoders are compared on the very same files.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from copy_edits import EDITS, Truth, load_clip, render, tuning_half
+from copy_edits import EDITS, GEOMETRIC, Truth, load_clip, render, tuning_half
 from reelspace.core.results import CopySegment
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.time import Span
+from reelspace.encoders.encoder import FrameEncoder
 from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.errors import MediaError
 from reelspace.media import open_video
 from reelspace.tasks import copies
 
-ENCODER = PdqfViews()
+ENCODERS: dict[str, FrameEncoder] = {"pdqf-views": PdqfViews(), "reelprint": Reelprint()}
+
+HARD_NEGATIVES = {  # different footage of one place, by glob
+    "people signing in one room": ("natural/asl_*", "odd/*asl*"),
+    "toys on one table": ("natural/*_table.*",),
+    "two takes of one skyline": ("natural/rooftop_skyline_360p.mp4", "odd/av1_10bit_hdr10_portrait_roof.mp4"),
+}
 
 
-def describe(path: Path) -> FrameSequence | None:
+def describe(path: Path, encoder: FrameEncoder) -> FrameSequence | None:
     """The stored form of one video; None for one that cannot be read."""
     times: list[float] = []
     pictures: list[np.ndarray] = []
     try:
         with open_video(path) as reader:
             duration = reader.video.duration_seconds
-            for _, frame in reader.read([ENCODER.tap]):
+            for _, frame in reader.read([encoder.tap]):
                 times.append(frame.time_seconds)
                 pictures.append(frame.pixels)
     except MediaError:
         if not pictures:
             return None
-    found = ENCODER.encode(np.stack(pictures))
+    found = encoder.encode(np.stack(pictures))
     rows, views = np.nonzero(found.weights > 0)
-    step = 1 / ENCODER.frames_per_second
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.2
     return FrameSequence(
         np.array(times)[rows],
         found.vectors[rows, views].astype(np.float16),
         views.astype(np.uint8),
         found.weights[rows, views],
-        ENCODER.space,
+        encoder.space,
         duration if duration is not None else times[-1] + step,
     )
 
@@ -70,16 +82,37 @@ class Answer:
 
 
 def answer(
-    job: tuple[str, str], *, clips: dict[str, np.ndarray], others: list[str], library: FrameMatrix, method: str
+    job: tuple[str, str],
+    *,
+    clips: dict[str, np.ndarray],
+    others: list[str],
+    library: FrameMatrix,
+    method: str,
+    encoder: FrameEncoder,
+    queries: Path | None,
 ) -> Answer:
     """Renders one edit of one clip and searches for it."""
     name, edit = job
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "query.mp4"
-        truths = render(path, name, edit, clips, others)
-        query = describe(path)
+        path, truths = rendered(queries or Path(folder), name, edit, clips, others)
+        query = describe(path, encoder)
     found = () if query is None else copies.match(query, library, threshold=0, k=10, method=method)
     return Answer(edit, tuple(truths), tuple((library.video_ids[f.reference], f.segments) for f in found))
+
+
+def rendered(
+    folder: Path, name: str, edit: str, clips: dict[str, np.ndarray], others: list[str]
+) -> tuple[Path, list[Truth]]:
+    """One query and its truth, rendered unless the folder has it."""
+    stem = f"{Path(name).stem}-{edit}".replace(" ", "_").replace("%", "")
+    path, beside = folder / f"{stem}.mp4", folder / f"{stem}.json"
+    if not beside.exists():
+        truths = render(path, name, edit, clips, others)
+        beside.write_text(json.dumps([asdict(truth) for truth in truths]))
+    return path, [
+        Truth(t["name"], tuple(t["query"]), tuple(t["reference"]), t["speed"], t["mirrored"])
+        for t in json.loads(beside.read_text())
+    ]
 
 
 def micro_average_precision(answers: Sequence[Answer]) -> float:
@@ -134,6 +167,44 @@ def edits_table(answers: Sequence[Answer]) -> None:
         print(line)
 
 
+def found_without_false(answers: Sequence[Answer]) -> float:
+    """Share of the queries whose clip scores above every false pair of all queries."""
+    false = max(
+        (s[0].score for a in answers for name, s in a.found if name not in {t.name for t in a.truths}), default=0.0
+    )
+    right = [max((s[0].score for name, s in a.found if name == a.truths[0].name), default=0.0) for a in answers]
+    return float(np.mean(np.array(right) > false))
+
+
+def groups_table(answers: Sequence[Answer]) -> None:
+    groups = {
+        "geometric": [a for a in answers if a.edit in GEOMETRIC],
+        "inserted + photometric + geometric": [a for a in answers if a.edit.startswith("inserted +")],
+        "everything": list(answers),
+    }
+    print(f"\n{'edits':36s} queries    µAP  found without a single false pair")
+    for name, mine in groups.items():
+        if mine:
+            print(
+                f"{name:36s} {len(mine):7d}  {micro_average_precision(mine):5.3f}  {found_without_false(mine):5.3f}"
+            )
+
+
+def hard_negatives_table(pairs: dict[frozenset[str], float], copies_of: Callable[[str], str]) -> None:
+    print("\nhard negatives: highest score of different footage")
+    for what, patterns in HARD_NEGATIVES.items():
+        worst = max(
+            (
+                (score, " / ".join(sorted(pair)))
+                for pair, score in pairs.items()
+                if len({copies_of(name) for name in pair}) > 1
+                and all(any(fnmatch(name, pattern) for pattern in patterns) for name in pair)
+            ),
+            default=(0.0, "no pair came up"),
+        )
+        print(f"  {what:30s} {worst[0]:5.3f}  {worst[1]}")
+
+
 def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
     """All pairs of the real files: true overlaps, variants, and what must not match."""
     with (videos / "overlaps.csv").open() as lines:
@@ -180,9 +251,10 @@ def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
     )
     for pair in worst:
         print(f"  highest score of strangers: {pairs[pair].segments[0].score:.3f}  {' / '.join(sorted(pair))}")
+    hard_negatives_table({pair: f.segments[0].score for pair, f in pairs.items()}, family)
 
 
-def speed_table() -> None:
+def speed_table(encoder: FrameEncoder) -> None:
     """One 30 s query against 1,000 videos of 60 s, vectors by formula."""
     random = np.random.default_rng(0)
     count, frames = 1000, 300
@@ -192,7 +264,7 @@ def speed_table() -> None:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         zeros = np.zeros(n, np.uint8)
         return FrameSequence(
-            np.arange(n) / 5, vectors.astype(np.float16), zeros, np.ones(n, np.float32), ENCODER.space, n / 5
+            np.arange(n) / 5, vectors.astype(np.float16), zeros, np.ones(n, np.float32), encoder.space, n / 5
         )
 
     library = FrameMatrix.concatenate([made_up(frames) for _ in range(count)], [str(i) for i in range(count)])
@@ -216,25 +288,40 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, default=here)
     parser.add_argument("--half", choices=["report", "tune"], default="report")
     parser.add_argument("--method", default="hough")
+    parser.add_argument("--encoder", choices=list(ENCODERS), default="pdqf-views")
+    parser.add_argument("--queries", type=Path, help="folder in which edited clips are kept from run to run")
     parser.add_argument("--every", type=int, default=1, help="use every n-th query only")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
 
     files = sorted(arguments.videos.glob("*/*"))
     names = [f"{p.parent.name}/{p.name}" for p in files]
+    encoder = ENCODERS[arguments.encoder]
+    if arguments.queries is not None:
+        arguments.queries.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(arguments.workers) as pool:
-        described = dict(zip(names, pool.map(describe, files), strict=True))
+        described = dict(zip(names, pool.map(partial(describe, encoder=encoder), files), strict=True))
         read = {name: sequence for name, sequence in described.items() if sequence is not None and len(sequence)}
         natural_table(arguments.videos, FrameMatrix.concatenate(list(read.values()), list(read)), arguments.method)
-        speed_table()
+        speed_table(encoder)
         natural = [n for n in read if n.startswith("natural/")]
         mine = [n for n in natural if tuning_half(n) == (arguments.half == "tune")]
         loaded = pool.map(load_clip, [arguments.videos / n for n in mine])
         clips = dict(zip(mine, loaded, strict=True))
         library = FrameMatrix.concatenate([read[n] for n in natural], natural)
-        work = partial(answer, clips=clips, others=mine, library=library, method=arguments.method)
+        work = partial(
+            answer,
+            clips=clips,
+            others=mine,
+            library=library,
+            method=arguments.method,
+            encoder=encoder,
+            queries=arguments.queries,
+        )
         jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
-        edits_table(list(pool.map(work, jobs, chunksize=16)))
+        answers = list(pool.map(work, jobs, chunksize=16))
+        edits_table(answers)
+        groups_table(answers)
 
 
 if __name__ == "__main__":

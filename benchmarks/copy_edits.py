@@ -17,7 +17,7 @@ import numpy as np
 from av.filter import Graph
 from numpy.typing import NDArray
 
-__all__ = ["EDITS", "Cut", "Edit", "Truth", "load_clip", "render", "tuning_half"]
+__all__ = ["EDITS", "GEOMETRIC", "Cut", "Edit", "Truth", "load_clip", "render", "tuning_half"]
 
 RATE = 15
 WIDEST = 320
@@ -69,6 +69,19 @@ EDITS: dict[str, Edit] = {
     ),
     "speed 1.3 + crop + grey": Edit(speed=1.3, picture="crop=iw*0.85:ih*0.85:iw*0.15*{a}:ih*0.15*{b},hue=s=0"),
 }
+
+GEOMETRIC = {
+    "crop to 75%",
+    "crop to 60%",
+    "crop rows to 75%",
+    "letterbox",
+    "pillarbox",
+    "mirror",
+    "shrunk on grey",
+    "left half, plots right",
+    "picture in picture",
+}
+"""The edits that move the picture and do nothing else."""
 
 
 @dataclass(frozen=True)

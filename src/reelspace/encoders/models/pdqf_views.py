@@ -26,6 +26,7 @@ from reelspace.core.frames import Picture, Tap
 from reelspace.core.looks import LinearMap, Look
 from reelspace.core.sampling import AtRate
 from reelspace.core.space import Space
+from reelspace.encoders.borders import inside_borders
 from reelspace.encoders.encoder import Described
 
 __all__ = ["PdqfViews", "looks", "looks_near"]
@@ -34,10 +35,6 @@ _SIDE = 16  # cosine frequencies kept per axis, 0..15
 _POWER = 0.8  # of the frequency; chosen among 0.5, 0.8 and 1 on the tuning half of benchmarks/copies_quality.py
 _FLAT = 2.0  # standard deviation of gray levels at which a picture begins to be evidence
 _CLEAR = 12.0  # and at which it is full evidence
-_BORDER_TOLERANCE = 14  # gray levels by which the pixels of one border may differ (coding noise)
-_BORDER_SHARE = 0.97  # of the pixels of a border row that must agree
-_SMALLEST_BORDER = 3  # rows or columns of the small picture
-_SMALLEST_INSIDE = 0.25  # linear size under which what is left is not a picture
 
 Region: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right in [0, 1]
 _WHOLE: Region = (0.0, 1.0, 0.0, 1.0)
@@ -92,15 +89,8 @@ class PdqfViews:
         weights = np.zeros((len(frames), 2), np.float32)
         everything = np.ones(len(frames), bool)
         vectors[:, 0], weights[:, 0] = _describe(pictures, (0, self.side_pixels, 0, self.side_pixels), everything)
-        boxes = _inside_borders(frames, window=round(self.frames_per_second))
-        for box in np.unique(boxes, axis=0):
-            top, bottom, left, right = (int(edge) for edge in box)
-            smallest = _SMALLEST_INSIDE * self.side_pixels
-            cut = self.side_pixels - min(bottom - top, right - left)
-            if cut < _SMALLEST_BORDER or min(bottom - top, right - left) < smallest:
-                continue
-            rows = (boxes == box).all(axis=1)
-            vectors[rows, 1], weights[rows, 1] = _describe(pictures, (top, bottom, left, right), rows)
+        for box, rows in inside_borders(frames, window=round(self.frames_per_second)):
+            vectors[rows, 1], weights[rows, 1] = _describe(pictures, box, rows)
         return Described(vectors, weights)
 
 
@@ -120,30 +110,6 @@ def _describe(
     weights = np.clip((contrast - _FLAT) / (_CLEAR - _FLAT), 0, 1)
     vectors[weights == 0] = 0.0
     return vectors.astype(np.float32), weights.astype(np.float32)
-
-
-def _inside_borders(frames: NDArray[np.uint8], *, window: int) -> NDArray[np.int64]:
-    """Top, bottom, left, right of the picture inside its uniform borders: (N, 4) pixels, stable over the window."""
-    side = frames.shape[1]
-    depths = [
-        _border_depth(frames),
-        _border_depth(frames[:, ::-1]),
-        _border_depth(frames.transpose(0, 2, 1)),
-        _border_depth(frames.transpose(0, 2, 1)[:, ::-1]),
-    ]
-    padded = np.pad(np.stack(depths, axis=1), ((window, window), (0, 0)), mode="edge")
-    lasting = np.lib.stride_tricks.sliding_window_view(padded, 2 * window + 1, axis=0).min(axis=-1)  # (N, 4)
-    lasting = np.where(lasting >= _SMALLEST_BORDER, lasting, 0)
-    return np.stack([lasting[:, 0], side - lasting[:, 1], lasting[:, 2], side - lasting[:, 3]], axis=1)
-
-
-def _border_depth(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many rows from the top have the one colour of the first row: (N,)."""
-    colour = np.median(frames[:, 0], axis=1)
-    alike = np.abs(frames - colour[:, None, None].astype(np.float32)) <= _BORDER_TOLERANCE
-    uniform = alike.mean(axis=2) >= _BORDER_SHARE
-    depth: NDArray[np.int64] = np.minimum.accumulate(uniform, axis=1).sum(axis=1)
-    return depth
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,326 @@
+"""Training of `reelprint`, the frame descriptor learned from pictures drawn by formula.
+
+    python -m reelspace.training.descriptor train FOLDER [--steps N] [--decay N] [--resume] [--device cuda]
+    python -m reelspace.training.descriptor export FOLDER FILE.npz
+
+The loss is InfoNCE (Oord et al. 2018) between a picture as a library holds it and copies of it, against all other
+pictures of the step and those of the steps before (Wang et al. 2020, cross-batch memory), and the entropy term of
+SSCD (Pizzi et al. 2022, Eq. 4), which spreads strangers over the sphere. The learning rate warms up, stays, and falls
+to zero over the last steps; any checkpoint of the steady phase can be finished by ``--resume`` with other ``--steps``.
+What each step sees follows from the seed and the step's number, so a resumed run is the run it would have been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from reelspace.errors import InvalidArgument
+from reelspace.training.edits import light, strong
+from reelspace.training.images import Draw, scenes
+
+__all__ = ["Recipe", "ReelprintNet", "contrastive_loss", "folded", "train"]
+
+_COPIES = 3  # strongly edited views of each picture per step
+_LOG_EVERY = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything a training run follows from.
+
+    Attributes:
+        steps: of the whole run.
+        decay: the last steps, over which the learning rate falls to zero.
+        warmup: the first steps, over which it rises.
+        films: scenes per step; each gives two pictures, each picture one light view and three copies.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        temperature: of InfoNCE.
+        entropy: weight of the entropy term.
+        memory: views of earlier steps that serve as strangers.
+        hardening: steps over which the edits grow to full strength.
+        averaging: decay of the moving average of the weights, which is what is kept.
+        dimensions: of the descriptor.
+        seed: of the weights, the pictures and the edits.
+    """
+
+    steps: int = 20_000
+    decay: int = 3_000
+    warmup: int = 100
+    films: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    temperature: float = 0.06
+    entropy: float = 3.0
+    memory: int = 2048
+    hardening: int = 500
+    averaging: float = 0.997
+    dimensions: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= self.steps:
+            raise InvalidArgument(f"the decay is part of the run: got {self.decay} of {self.steps} steps")
+        if self.films < 2:
+            raise InvalidArgument(f"pictures are told from strangers: at least 2 films per step, got {self.films}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        rising = min(1.0, (step + 1) / max(self.warmup, 1))
+        falling = min(1.0, (self.steps - step) / max(self.decay, 1))
+        return self.learning_rate * min(rising, falling)
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut; the first halves the size (He et al. 2016)."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, 2, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(after)
+        self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(after)
+        self.short = nn.Conv2d(before, after, 1, 2, bias=False)
+        self.short_norm = nn.BatchNorm2d(after)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = F.relu(self.first_norm(self.first(x)))
+        return F.relu(self.second_norm(self.second(inner)) + self.short_norm(self.short(x)))
+
+
+class ReelprintNet(nn.Module):
+    """(N, 3, 64, 64) in [0, 1] -> (N, D) of unit length: 5x5 stem, three residual blocks, GeM, one linear map."""
+
+    def __init__(self, dimensions: int = 256) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 5, 2, 2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(32)
+        self.blocks = nn.ModuleList([_Block(32, 64), _Block(64, 128), _Block(128, 256)])
+        self.head = nn.Linear(256, dimensions)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.stem_norm(self.stem((pictures - 0.5) * 4)))
+        for block in self.blocks:
+            x = block(x)
+        pooled = x.float().clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)  # GeM, Radenovic et al. 2018
+        with torch.autocast(x.device.type, enabled=False):
+            return F.normalize(self.head(pooled), dim=1)
+
+
+def contrastive_loss(
+    vectors: torch.Tensor, memory: torch.Tensor, *, temperature: float, entropy: float
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of one step, and what to log of it.
+
+    Args:
+        vectors: (V, N, D) of unit length: view 0 the pictures as a library holds them, the others copies. Pictures
+            2i and 2i + 1 are frames of one film; picture i may be the background of a copy of picture i + N / 2.
+        memory: (Q, D), views of other pictures, without gradient.
+        temperature: of InfoNCE.
+        entropy: weight of the entropy term.
+    """
+    views, n, _ = vectors.shape
+    flat = vectors.flatten(0, 1)
+    picture = torch.arange(n, device=vectors.device).repeat(views)
+    related = (picture[:, None] - picture[None, :]) % (n // 2) == 0
+    similar = flat @ flat.T
+    old = flat @ memory.T
+    apart = torch.cat([similar.masked_fill(related, -2.0), old], dim=1)
+    strangers = torch.logsumexp(apart / temperature, dim=1).reshape(views, n)
+    agree = (vectors[:1] * vectors[1:]).sum(2)  # (V - 1, N)
+    pulled = agree / temperature
+    found = F.softplus(strangers[1:] - pulled).mean() + F.softplus(strangers[:1] - pulled).mean()
+    film = (picture[:, None] // 2 == picture[None, :] // 2) | related
+    nearest = torch.cat([similar.masked_fill(film, -2.0), old], dim=1).amax(dim=1)
+    spread = -0.5 * torch.log((2 - 2 * nearest).clamp(min=1e-4)).mean()  # Eq. 4: distance of the nearest stranger
+    with torch.no_grad():
+        ranks = apart[n:].amax(dim=1).reshape(views - 1, n)
+        log = {
+            "loss": float(found) / 2,
+            "entropy": float(spread),
+            "first": float((agree > ranks).float().mean()),
+            "copies": float(agree.mean()),
+            "nearest": float(nearest.mean()),
+        }
+    return found / 2 + entropy * spread, log
+
+
+def _views(recipe: Recipe, step: int, device: torch.device) -> torch.Tensor:
+    """What a step sees: (4, N, 3, 64, 64)."""
+    generator = torch.Generator(device)
+    generator.manual_seed(recipe.seed * 1_000_003 + step)
+    draw = Draw(generator)
+    pictures = scenes(draw, recipe.films)
+    strength = 0.35 + 0.65 * min(1.0, step / max(recipe.hardening, 1))
+    copies = [strong(draw, pictures, strength=strength) for _ in range(_COPIES)]
+    return torch.stack([light(draw, pictures), *copies])
+
+
+def _ahead(recipe: Recipe, first: int, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
+    """Steps and what they see, the next drawn while the net learns from this one."""
+    with ThreadPoolExecutor(1) as drawing:
+        coming = drawing.submit(_views, recipe, first, device)
+        for step in range(first, recipe.steps):
+            views = coming.result()
+            if step + 1 < recipe.steps:
+                coming = drawing.submit(_views, recipe, step + 1, device)
+            yield step, views
+
+
+def train(
+    folder: Path, recipe: Recipe, *, device: str = "cpu", resume: bool = False, save_every: int = 200
+) -> list[dict[str, float]]:
+    """Runs the recipe; leaves ``checkpoint.pt``, ``log.jsonl`` and ``recipe.json`` in a folder. Returns the log.
+
+    Args:
+        folder: made if it is not there.
+        recipe: with ``resume``, its `steps` and `decay` may differ from those the run began with.
+        device: of torch.
+        resume: go on from the folder's checkpoint.
+        save_every: steps between checkpoints; a kill loses no more than these.
+
+    Raises:
+        InvalidArgument: with ``resume``, when there is no checkpoint.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept, where = folder / "checkpoint.pt", torch.device(device)
+    torch.manual_seed(recipe.seed)
+    net = ReelprintNet(recipe.dimensions).to(where, memory_format=torch.channels_last)
+    average = ReelprintNet(recipe.dimensions).to(where)
+    average.load_state_dict(net.state_dict())
+    optimizer = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    memory = torch.zeros(0, recipe.dimensions, device=where)
+    first, log = 0, list[dict[str, float]]()
+    if resume:
+        if not kept.exists():
+            raise InvalidArgument(f"nothing to resume in {folder}: leave --resume out for a fresh run")
+        saved = torch.load(kept, map_location=where, weights_only=True)
+        net.load_state_dict(saved["net"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        memory, first, log = saved["memory"], saved["step"], saved["log"]
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    began, recent = time.perf_counter(), list[dict[str, float]]()
+    for step, views in _ahead(recipe, first, where):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step)
+        net.train()
+        with torch.autocast(where.type, dtype=torch.bfloat16):
+            vectors = net(views.flatten(0, 1).to(memory_format=torch.channels_last))
+        vectors = vectors.reshape(*views.shape[:2], -1)
+        loss, figures = contrastive_loss(
+            vectors, memory, temperature=recipe.temperature, entropy=recipe.entropy
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+        if step >= recipe.warmup:  # before, the views of earlier steps say little about this net
+            memory = torch.cat([vectors.detach()[:2].flatten(0, 1), memory])[: recipe.memory]
+        _move(average, net, min(recipe.averaging, (1 + step) / (10 + step)))
+        recent.append(figures)
+        if (step + 1) % _LOG_EVERY == 0 or step + 1 == recipe.steps:
+            line = {name: round(float(np.mean([r[name] for r in recent])), 4) for name in recent[0]}
+            entry = {"step": step + 1, "seconds": round(time.perf_counter() - began, 1), **line}
+            log.append({**entry, "rate": recipe.rate(step)})
+            recent.clear()
+            (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
+        if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
+            state = {
+                "net": net.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "memory": memory,
+                "step": step + 1,
+                "log": log,
+            }
+            _replace(kept, state)
+    return log
+
+
+@torch.no_grad()
+def _move(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """The moving average of weights and of the norms' statistics."""
+    for slow, fast in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if slow.is_floating_point():
+            slow.lerp_(fast, 1 - decay)
+        else:
+            slow.copy_(fast)
+
+
+def _replace(path: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint that is whole or not there."""
+    beside = path.with_suffix(".new")
+    torch.save(state, beside)
+    os.replace(beside, path)
+
+
+def folded(net: ReelprintNet) -> dict[str, NDArray[np.float32]]:
+    """The weights `reelspace.encoders.models.reelprint` runs on: each norm folded into its convolution.
+
+    ``stem``, ``K.first``, ``K.second``, ``K.short`` for blocks K = 0, 1, 2, and ``head``, each as ``.weight``
+    (rows, columns, in, out), or (in, out) for the head, and ``.bias`` (out,).
+    """
+    pairs: dict[str, tuple[nn.Conv2d, nn.BatchNorm2d]] = {"stem": (net.stem, net.stem_norm)}
+    for index, block in enumerate(net.blocks):
+        for name in ("first", "second", "short"):
+            pairs[f"{index}.{name}"] = getattr(block, name), getattr(block, f"{name}_norm")
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for name, (convolution, norm) in pairs.items():
+        gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        weight = convolution.weight * gain[:, None, None, None]
+        arrays[f"{name}.weight"] = weight.detach().cpu().permute(2, 3, 1, 0).contiguous().numpy()
+        arrays[f"{name}.bias"] = (norm.bias - norm.running_mean * gain).detach().cpu().numpy()
+    arrays["head.weight"] = net.head.weight.detach().cpu().T.contiguous().numpy()
+    arrays["head.bias"] = net.head.bias.detach().cpu().numpy()
+    return arrays
+
+
+def export(folder: Path, file: Path) -> None:
+    """Writes the averaged weights of a run's checkpoint as half-precision numpy arrays."""
+    saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    net = ReelprintNet(saved["average"]["head.weight"].shape[0])
+    net.load_state_dict(saved["average"])
+    np.savez(file, **{name: values.astype(np.float16) for name, values in folded(net).items()})
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train")
+    training.add_argument("folder", type=Path)
+    training.add_argument("--resume", action="store_true")
+    training.add_argument("--device", default="cpu")
+    training.add_argument("--threads", type=int, default=1, help="of the net; drawing pictures takes one more")
+    plain = Recipe()
+    for name, value in asdict(plain).items():
+        training.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    exporting = commands.add_parser("export")
+    exporting.add_argument("folder", type=Path)
+    exporting.add_argument("file", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "export":
+        export(arguments.folder, arguments.file)
+        return
+    torch.set_num_threads(arguments.threads)
+    recipe = replace(plain, **{name: getattr(arguments, name) for name in asdict(plain)})
+    train(arguments.folder, recipe, device=arguments.device, resume=arguments.resume)
+
+
+if __name__ == "__main__":
+    main()
