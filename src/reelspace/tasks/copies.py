@@ -39,15 +39,15 @@ from reelspace.errors import InvalidArgument
 
 __all__ = ["DEFAULT_THRESHOLD", "Found", "Match", "Nearest", "compare", "find_copies", "match", "same_footage"]
 
-DEFAULT_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.6
 """The least score reported; what it costs and finds is printed by benchmarks/copies_quality.py."""
 
 _FRAME_THRESHOLD = 0.45  # similarity at which a frame pair speaks for a copy; segments are sought at this level
-_QUERY_EVERY_SECONDS = 1.0  # spacing of the frames of the query that search for candidates
-_REFERENCE_EVERY_SECONDS = 0.6  # spacing of the frames they search among, where references are many
+_QUERY_EVERY_SECONDS = 0.8  # spacing of the frames that search; not that of the references, so that phases vary
+_REFERENCE_EVERY_SECONDS = 1.0  # spacing of the frames they search among, where references are many
 _MANY_ROWS = 20_000
 _MOST_SEARCHING = 600  # frames of the query that search, however long it is
-_BLOCK_ROWS = 16_384
+_BLOCK_ROWS = 8_192
 _SURE = 0.995  # similarity beyond which more says nothing
 _BEST_FRAMES = 4  # a candidate is judged by its best few frames: a copy may be short
 _LOOKS_PER_PAIR = 3
