@@ -30,9 +30,9 @@ from reelspace.tasks import copies
 __all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash"]
 
 ALIGN_METHODS = ("auto", *OFFSET_METHODS, "segments")
-"""``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes that of
-the best copied stretch, which may be cropped, bordered, mirrored or a part of either. ``auto`` takes what ``tmk`` says
-where it agrees with the best stretch to a second, else the stretch."""
+"""``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes
+that of the best copied stretch, which may be cropped, bordered, mirrored or a part of either. ``auto`` takes what
+``tmk`` says where it agrees with the best stretch to a second, else the stretch."""
 
 _NEAR_SECONDS = 1.0
 _PICTURE_ROWS = 800
