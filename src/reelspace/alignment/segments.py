@@ -101,7 +101,7 @@ def find_segments(
         if query.duration >= shortest and reference.duration >= 0.5 * shortest:
             rows = np.arange(stretch.first, stretch.last + 1)
             score = float(similarity.matrix[rows, step.columns(line, rows)].mean())
-            found.append(CopySegment(query, reference, line.speed, score, similarity.mirrored))
+            found.append(CopySegment(query, reference, line.speed, score))
         _take_out(gain, line, stretch, step)
     return sorted(found, key=lambda segment: -segment.score * segment.query.duration**0.5)
 
