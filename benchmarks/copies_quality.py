@@ -81,23 +81,30 @@ class Answer:
     found: tuple[tuple[str, tuple[CopySegment, ...]], ...]
 
 
-def answer(
-    job: tuple[str, str],
-    *,
-    clips: dict[str, np.ndarray],
-    others: list[str],
-    library: FrameMatrix,
-    method: str,
-    encoder: FrameEncoder,
-    queries: Path | None,
-) -> Answer:
+@dataclass(frozen=True)
+class Setting:
+    """What every query is made from and searched in; handed to each worker once."""
+
+    clips: dict[str, np.ndarray]
+    library: FrameMatrix
+    method: str
+    encoder: FrameEncoder
+    queries: Path | None
+
+
+SETTING: list[Setting] = []
+
+
+def answer(job: tuple[str, str]) -> Answer:
     """Renders one edit of one clip and searches for it."""
     name, edit = job
+    setting = SETTING[0]
     with tempfile.TemporaryDirectory() as folder:
-        path, truths = rendered(queries or Path(folder), name, edit, clips, others)
-        query = describe(path, encoder)
-    found = () if query is None else copies.match(query, library, threshold=0, k=10, method=method)
-    return Answer(edit, tuple(truths), tuple((library.video_ids[f.reference], f.segments) for f in found))
+        folder_of_queries = setting.queries or Path(folder)
+        path, truths = rendered(folder_of_queries, name, edit, setting.clips, list(setting.clips))
+        query = describe(path, setting.encoder)
+    found = () if query is None else copies.match(query, setting.library, threshold=0, k=10, method=setting.method)
+    return Answer(edit, tuple(truths), tuple((setting.library.video_ids[f.reference], f.segments) for f in found))
 
 
 def rendered(
@@ -217,9 +224,10 @@ def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
         source = {r["file"]: r["variant_of"] for r in csv.DictReader(lines)}
     parent = {frozenset(pair): pair for pair in source.items()}
 
-    def family(name: str) -> str:
-        name = source.get(name, name)
-        return next((min(pair) for pair in map(sorted, true) if name in pair), name)
+    families = {name: {name} for name in matrix.video_ids}
+    for pair in (*true, *parent):  # files that show the same, directly or through one another
+        together = set().union(*(families.get(name, {name}) for name in pair))
+        families.update(dict.fromkeys(together, together))
 
     began = time.perf_counter()
     found = copies.find_copies(matrix, threshold=0.0, method=method)
@@ -240,10 +248,15 @@ def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
         )
     threshold = copies.DEFAULT_THRESHOLD
     kept = {pair for pair, f in pairs.items() if f.segments[0].score >= threshold}
-    strangers = [p for p in pairs if len({family(name) for name in p}) > 1]
+    strangers = [p for p in pairs if not p <= families[min(p)]]
     worst = sorted(strangers, key=lambda p: -pairs[p].segments[0].score)[:6]
     natural = [p for p in strangers if all(name.startswith("natural/") for name in p)]
     print(f"\ntrue overlaps found: {len(kept & true.keys())} of {len(true)}")
+    for pair in true.keys() - kept:
+        missing = [name for name in pair if name not in matrix.video_ids]
+        score = pairs[pair].segments[0].score if pair in pairs else 0.0
+        why = f"not stored: {missing}" if missing else f"score {score:.3f}"
+        print(f"  missed: {' / '.join(sorted(pair))} ({why})")
     print(f"variants found: {len(kept & parent.keys())} of {len(parent)}")
     print(
         f"false pairs among the natural clips: {len(kept.intersection(natural))}; among all files: "
@@ -302,26 +315,18 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers) as pool:
         described = dict(zip(names, pool.map(partial(describe, encoder=encoder), files), strict=True))
         read = {name: sequence for name, sequence in described.items() if sequence is not None and len(sequence)}
-        natural_table(arguments.videos, FrameMatrix.concatenate(list(read.values()), list(read)), arguments.method)
-        speed_table(encoder)
         natural = [n for n in read if n.startswith("natural/")]
         mine = [n for n in natural if tuning_half(n) == (arguments.half == "tune")]
-        loaded = pool.map(load_clip, [arguments.videos / n for n in mine])
-        clips = dict(zip(mine, loaded, strict=True))
-        library = FrameMatrix.concatenate([read[n] for n in natural], natural)
-        work = partial(
-            answer,
-            clips=clips,
-            others=mine,
-            library=library,
-            method=arguments.method,
-            encoder=encoder,
-            queries=arguments.queries,
-        )
-        jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
-        answers = list(pool.map(work, jobs, chunksize=16))
-        edits_table(answers)
-        groups_table(answers)
+        clips = dict(zip(mine, pool.map(load_clip, [arguments.videos / n for n in mine]), strict=True))
+    natural_table(arguments.videos, FrameMatrix.concatenate(list(read.values()), list(read)), arguments.method)
+    speed_table(encoder)
+    library = FrameMatrix.concatenate([read[n] for n in natural], natural)
+    setting = Setting(clips, library, arguments.method, encoder, arguments.queries)
+    jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
+    with ProcessPoolExecutor(arguments.workers, initializer=SETTING.append, initargs=(setting,)) as pool:
+        answers = list(pool.map(answer, jobs, chunksize=4))
+    edits_table(answers)
+    groups_table(answers)
 
 
 if __name__ == "__main__":

@@ -73,14 +73,14 @@ def check(planted: list[dict[str, object]], groups: list[dict[str, object]]) -> 
     print(f"\n{'planted edit':28} {'planted at':>15} {'found at':>15} {'speed':>6} {'score':>6}")
     for copy in planted:
         names = frozenset(Path(str(copy[side])).name for side in ("query", "reference"))
-        match = found.pop(names, None)
+        match = found.get(names)
         start, end = copy["reference_span"]
         line = f"{copy['edit']!s:28} {f'{start:.2f}-{end:.2f} s':>15} "
         if match is None:
             print(line + f"{'not found':>15}")
             continue
-        best = match["segments"][0]
         side = "reference" if Path(match["reference"]).name == Path(str(copy["reference"])).name else "query"
+        best = max(match["segments"], key=lambda s: min(end, s[side]["end"]) - max(start, s[side]["start"]))
         span, speed = best[side], best["speed"] if side == "reference" else 1 / best["speed"]
         spot = f"{span['start']:.2f}-{span['end']:.2f} s"
         print(line + f"{spot:>15} {speed:6.2f} {best['score']:6.2f}")
@@ -105,8 +105,12 @@ def main() -> None:
     if planted:
         check(planted, groups)
     if groups:
-        best = groups[0]["matches"][0]
-        words = [best["reference"], best["query"], "--plot", str(pictures / "alignment.png")]
+        # The pair whose clocks differ most shows best what aligning does.
+        def shift(match: dict[str, list[dict[str, dict[str, float]]]]) -> float:
+            return abs(match["segments"][0]["query"]["start"] - match["segments"][0]["reference"]["start"])
+
+        shown = max((match for group in groups for match in group["matches"]), key=shift)
+        words = [shown["reference"], shown["query"], "--plot", str(pictures / "alignment.png")]
         reelspace("align", *words, "--render", str(pictures / "side-by-side.mp4"))
         print(f"\nPictures: {pictures.resolve()}")
     print(f"Library:  {Path(library).resolve()}   (try: .venv/bin/reelspace status --library {library})")

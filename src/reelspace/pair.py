@@ -29,14 +29,17 @@ from reelspace.tasks import copies
 
 __all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash"]
 
-ALIGN_METHODS = (*OFFSET_METHODS, "segments")
-"""``segments`` takes the offset of the best copied stretch; the others take one offset for the whole of both."""
+ALIGN_METHODS = ("auto", *OFFSET_METHODS, "segments")
+"""``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes
+that of the best copied stretch, which may be cropped, bordered, mirrored or a part of either. ``auto`` takes what
+``tmk`` says where it agrees with the best stretch to a second, else the stretch."""
 
+_NEAR_SECONDS = 1.0
 _PICTURE_ROWS = 800
 
 
 def align(
-    a: str | os.PathLike[str], b: str | os.PathLike[str], *, method: str = "tmk", threshold: float | None = None
+    a: str | os.PathLike[str], b: str | os.PathLike[str], *, method: str = "auto", threshold: float | None = None
 ) -> Alignment:
     """How two videos line up in time; each is decoded once.
 
@@ -83,16 +86,21 @@ class Pair:
         with ThreadPoolExecutor(2) as pool:
             return cls(*pool.map(lambda source: fingerprint(source, plan), sources))
 
-    def align(self, *, method: str = "tmk", threshold: float | None = None) -> Alignment:
+    def align(self, *, method: str = "auto", threshold: float | None = None) -> Alignment:
         """The offset by one method, with the copied segments beside it; arguments and errors as in `align`."""
         if method not in ALIGN_METHODS:
             raise UnknownName("alignment method", method, ALIGN_METHODS)
         segments = self.segments(threshold=threshold)
-        if method in OFFSET_METHODS:
-            return replace(
-                align_sequences(self.a.sequences[0], self.b.sequences[0], method=method), segments=tuple(segments)
-            )
-        return self._by_segments(segments)
+        if method == "segments":
+            return self._by_segments(segments)
+        whole = align_sequences(
+            self.a.sequences[0], self.b.sequences[0], method="tmk" if method == "auto" else method
+        )
+        if method == "auto" and segments:
+            by_segments = self._by_segments(segments)
+            if abs(whole.offset_seconds - by_segments.offset_seconds) > _NEAR_SECONDS or segments[0].mirrored:
+                return by_segments
+        return replace(whole, segments=tuple(segments))
 
     def segments(self, *, threshold: float | None = None) -> list[CopySegment]:
         """Stretches of A (query) that show stretches of B (reference), best first."""

@@ -115,6 +115,12 @@ def test_a_truncated_file_gives_its_good_frames_first(shared: Path):
             next(frames)
 
 
+def test_the_reason_does_not_depend_on_the_frames_asked_for(shared: Path):
+    path = shared / "videos" / "odd" / "derived_truncated_flower_60pct.mp4"
+    with open_video(path) as reader, pytest.raises(Truncated, match="90 of 150"):
+        list(reader.frames_at_rate(2, TINY))
+
+
 def test_asking_for_the_missing_end_of_a_truncated_file_says_so(shared: Path):
     with open_video(shared / "videos" / "odd" / "derived_truncated_flower_60pct.mp4") as reader:
         assert len(list(reader.frames_at([0.1, 2.0], TINY))) == 2

@@ -48,6 +48,14 @@ class _Stretch(NamedTuple):
     last: int
 
 
+class _Stretches(NamedTuple):
+    """The best stretch of each of L lines: gains float64 (L,), first and last rows int64 (L,)."""
+
+    gains: NDArray[np.float64]
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+
+
 Gain: TypeAlias = NDArray[np.float32]
 
 
@@ -94,14 +102,14 @@ def find_segments(
         if line is None:
             break
         line = _fit(gain, line, step)
-        stretch = _stretches(gain, [line], step)[0]
+        stretch = _stretch(gain, line, step)
         if stretch.gain <= 0:
             break
         query, reference = _spans(line, stretch, step)
         if query.duration >= shortest and reference.duration >= 0.5 * shortest:
             rows = np.arange(stretch.first, stretch.last + 1)
             score = float(similarity.matrix[rows, step.columns(line, rows)].mean())
-            found.append(CopySegment(query, reference, line.speed, score, similarity.mirrored))
+            found.append(CopySegment(query, reference, line.speed, score))
         _take_out(gain, line, stretch, step)
     return sorted(found, key=lambda segment: -segment.score * segment.query.duration**0.5)
 
@@ -128,58 +136,64 @@ def _spacing(times: NDArray[np.float64], seconds: float) -> float:
     return float(np.median(np.diff(times))) if len(times) > 1 else max(seconds, 1e-3)
 
 
-def _stretches(gain: Gain, lines: list[Line], step: _Steps) -> list[_Stretch]:
-    """The stretch of maximal summed gain on each line (Kadane's scan as running minima of the running sum)."""
-    speeds = np.array([line.speed for line in lines])[:, None]
-    offsets = np.array([line.offset for line in lines])[:, None]
+def _stretches(gain: Gain, lines: NDArray[np.float64], step: _Steps) -> _Stretches:
+    """The stretch of maximal summed gain on each of the lines (L, 2): Kadane's scan, as running minima of a sum."""
+    speeds, offsets = lines[:, :1], lines[:, 1:]
     at = speeds * step.query_times + offsets  # (L, Tq) seconds of the reference
     place = np.interp(at, step.reference_times, np.arange(len(step.reference_times)))
     inside = (at >= step.reference_times[0] - step.reference_step * 0.5) & (
         at < step.reference_times[-1] + step.reference_step
     )
-    low = np.floor(place).astype(np.int64)
+    low = place.astype(np.int64)
     high = np.minimum(low + 1, gain.shape[1] - 1)
     part = (place - low).astype(np.float32)
     rows = np.arange(gain.shape[0])
     # A column between two samples is as good as the better neighbour, each discounted by its distance.
     along = np.where(inside, (1 - part) * gain[rows, low] + part * gain[rows, high], np.float32(_WORST))
     total = np.cumsum(along, axis=1, dtype=np.float64)
-    before = np.concatenate([np.zeros((len(lines), 1)), total[:, :-1]], axis=1)
+    before = total - along
     lowest = np.minimum.accumulate(before, axis=1)
     sums = total - lowest
     last = sums.argmax(axis=1)
-    found = []
-    for index, end in enumerate(last):
-        start = int(before[index, : end + 1].argmin())
-        # Footage played slowly fills more rows without showing more: it counts by the shorter of both lengths.
-        shown = min(1.0, lines[index].speed)
-        found.append(_Stretch(float(sums[index, end]) * shown, start, int(end)))
-    return found
+    # Where the running minimum was last lowered is where the best stretch that ends here begins.
+    lowered = np.ones(before.shape, bool)
+    lowered[:, 1:] = before[:, 1:] < lowest[:, :-1]
+    begins = np.maximum.accumulate(np.where(lowered, rows, 0), axis=1)
+    each = np.arange(len(lines))
+    # Footage played slowly fills more rows without showing more: it counts by the shorter of both lengths.
+    return _Stretches(sums[each, last] * np.minimum(1.0, lines[:, 0]), begins[each, last], last)
+
+
+def _stretch(gain: Gain, line: Line, step: _Steps) -> _Stretch:
+    """The best stretch of one line."""
+    found = _stretches(gain, np.array([line]), step)
+    return _Stretch(float(found.gains[0]), int(found.firsts[0]), int(found.lasts[0]))
 
 
 def _fit(gain: Gain, line: Line, step: _Steps) -> Line:
     """The speed and offset nearby that gather most, on finer and finer grids; speed 1 unless another gains."""
+    grid = np.linspace(-1, 1, 7)
+    # Among equals the nearest to what we had: a static picture has no best line.
+    nearness = 1 - 1e-4 * (np.abs(grid)[:, None] + np.abs(grid)).reshape(-1)
     for finer in (1.0, 0.4, 0.15):
-        stretch = _stretches(gain, [line], step)[0]
+        stretch = _stretch(gain, line, step)
         middle = step.query_times[(stretch.first + stretch.last) // 2]
         centre = line.speed * middle + line.offset
         half = max(0.5 * (step.query_times[stretch.last] - step.query_times[stretch.first]), step.query_step)
         turn = min(0.06, 1.5 * step.reference_step / half) * finer
-        speeds = np.clip(line.speed + turn * np.linspace(-1, 1, 7), 0.49, 2.05)
-        shifts = step.reference_step * 1.5 * finer * np.linspace(-1, 1, 7)
-        lines = [Line(float(s), float(centre + d - s * middle)) for s in speeds for d in shifts]
-        gains = np.array([s.gain for s in _stretches(gain, lines, step)])
-        # Among equals the nearest to what we had: a static picture has no best line.
-        nearness = -1e-4 * np.abs(np.linspace(-1, 1, 7))
-        ordered = gains * (1 + (nearness[:, None] + nearness).reshape(-1))
-        line = lines[int(ordered.argmax())]
-    stretch = _stretches(gain, [line], step)[0]
+        speeds = np.repeat(np.clip(line.speed + turn * grid, 0.49, 2.05), 7)
+        shifts = np.tile(step.reference_step * 1.5 * finer * grid, 7)
+        lines = np.stack([speeds, centre + shifts - speeds * middle], axis=1)
+        best = int((_stretches(gain, lines, step).gains * nearness).argmax())
+        line = Line(*lines[best].tolist())
+    stretch = _stretch(gain, line, step)
     anchors = step.query_times[[stretch.first, (stretch.first + stretch.last) // 2, stretch.last]]
-    shifts = step.reference_step * np.linspace(-1, 1, 21)
-    plain = [Line(1.0, float(line.speed * a + line.offset + d - a)) for a in anchors for d in shifts]
-    gains = np.array([s.gain for s in _stretches(gain, plain, step)])
-    best = int((gains - 1e-4 * stretch.gain * np.abs(np.tile(shifts, 3))).argmax())
-    return plain[best] if gains[best] >= (1 - _ORDINARY_SPEED) * stretch.gain else line
+    shifts = np.tile(step.reference_step * np.linspace(-1, 1, 21), 3)
+    offsets = np.repeat(line.speed * anchors + line.offset - anchors, 21) + shifts
+    plain = np.stack([np.ones_like(offsets), offsets], axis=1)
+    gains = _stretches(gain, plain, step).gains
+    best = int((gains - 1e-4 * stretch.gain * np.abs(shifts)).argmax())
+    return Line(*plain[best].tolist()) if gains[best] >= (1 - _ORDINARY_SPEED) * stretch.gain else line
 
 
 def _spans(line: Line, stretch: _Stretch, step: _Steps) -> tuple[Span, Span]:
@@ -226,16 +240,16 @@ def _hough(gain: Gain, step: _Steps) -> Line | None:
     votes = gain[rows, columns].astype(np.float64)
     tq, tr = step.query_times[rows], step.reference_times[columns]
     width = max(step.query_step, step.reference_step)
-    proposals: list[Line] = []
+    proposals: list[tuple[float, float]] = []
     for speed in _SPEEDS:
         offsets = (tr - speed * tq) / width
         lowest = np.floor(offsets.min())
         bins = np.bincount((offsets - lowest).round().astype(np.int64), votes)
         smooth = np.convolve(bins, [0.5, 1.0, 0.5])[1:-1] if len(bins) > 1 else bins
-        proposals.extend(Line(speed, float((lowest + b) * width)) for b in np.argsort(-smooth)[:4])
-    gains = [s.gain for s in _stretches(gain, proposals, step)]
+        proposals.extend((speed, float((lowest + b) * width)) for b in np.argsort(-smooth)[:4])
+    gains = _stretches(gain, np.array(proposals), step).gains
     best = int(np.argmax(gains))
-    return proposals[best] if gains[best] > 0 else None
+    return Line(*proposals[best]) if gains[best] > 0 else None
 
 
 def _matches(gain: Gain, *, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

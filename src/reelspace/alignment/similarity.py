@@ -44,7 +44,6 @@ class Similarity:
         query_spread: float32 (Tq,): over how many numbers each frame's energy is spread, ``1 / sum v^4``. The
             fewer, the more alike strangers look.
         reference_spread: float32 (Tr,), likewise.
-        mirrored: whether it holds for the mirrored query.
     """
 
     matrix: NDArray[np.float32]
@@ -52,7 +51,6 @@ class Similarity:
     reference_times: NDArray[np.float64]
     query_spread: NDArray[np.float32]
     reference_spread: NDArray[np.float32]
-    mirrored: bool = False
 
 
 def frame_rows(sequence: FrameSequence) -> FrameRows:
@@ -88,7 +86,6 @@ def similarity(query: FrameRows, reference: FrameRows, look: Look) -> Similarity
         reference.times_seconds,
         np.max([q.spread for q in looked_query], axis=0),
         np.max([r.spread for r in looked_reference], axis=0),
-        look.mirrored,
     )
 
 

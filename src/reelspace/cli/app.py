@@ -150,7 +150,7 @@ def match(
 def align(
     a: Annotated[str, typer.Argument(metavar="A", help="A video.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another video of the same thing.")],
-    method: Annotated[str, typer.Option(help="tmk, tmk-poullot, cte or segments.")] = "tmk",
+    method: Annotated[str, typer.Option(help="auto, tmk, tmk-poullot, cte or segments.")] = "auto",
     plot: Annotated[Path | None, typer.Option(help="Draw similarity, segments and scores into this file.")] = None,
     render: Annotated[Path | None, typer.Option(help="Write both, side by side and in sync, to this .mp4.")] = None,
     as_json: Json = False,

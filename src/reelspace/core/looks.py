@@ -27,6 +27,7 @@ class Look:
         of_query: map of the query's vectors.
         of_reference: map of the reference's vectors.
         mirrored: whether it takes the query for a mirror image.
+        rotation_degrees: clockwise turn it gives the query's picture, after mirroring: 0, 90, 180 or 270.
         dimensions: how many numbers the maps leave to compare: the fewer, the more alike strangers look.
     """
 
@@ -35,6 +36,7 @@ class Look:
     of_reference: LinearMap
     mirrored: bool
     dimensions: int
+    rotation_degrees: int = 0
 
     @classmethod
     def plain(cls, dimensions: int) -> Look:

@@ -51,6 +51,7 @@ class CopySegment:
         speed: reference seconds shown per query second; 2.0 means the query plays the footage twice as fast.
         score: in [0, 1]: similarity of the matched frames, see `reelspace.tasks.copies`.
         mirrored: whether the query shows the footage left to right.
+        rotation_degrees: clockwise turn of the query's picture, mirrored back before, that gives the reference's.
     """
 
     query: Span
@@ -58,6 +59,7 @@ class CopySegment:
     speed: float
     score: float
     mirrored: bool = False
+    rotation_degrees: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,6 @@ class OpenedStream:
         self._latest_dts: int | None = None
         self.failures = 0
         self._failures_in_a_row = 0
-        self._frames = 0
 
     # ── opening and closing ──
 
@@ -256,7 +255,6 @@ class OpenedStream:
             return []
         if frames:
             self._failures_in_a_row = 0
-            self._frames += len(frames)
         return frames
 
     def frames(self, clock: Clock) -> Iterator[Shown]:
@@ -417,7 +415,9 @@ class OpenedStream:
             raise Truncated(self.source, f"reading stopped after {end_seconds:.1f} s: {self._stopped}")
         if self.promised_packets is not None and self._ends_early():
             if counted_all:
-                raise Truncated(self.source, f"truncated: {self._frames} of {video.frame_count} frames")
+                # Packets, not pictures that came out: frames nobody wanted may have been left out.
+                present = min(self.packets_read, (video.frame_count or 1) - 1)
+                raise Truncated(self.source, f"truncated: {present} of {video.frame_count} frames")
             raise Truncated(self.source, f"truncated: {end_seconds:.1f} of {duration or 0:.1f} s")
         if self._failures_in_a_row > max(1, _LOST_TAIL * self.packets_read):
             raise Truncated(self.source, f"truncated: nothing decodes after {end_seconds:.1f} s")

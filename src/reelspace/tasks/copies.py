@@ -13,13 +13,16 @@ A segment's score is the chance that it is the same footage: `same_footage`.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from reelspace.alignment.segments import find_segments
 from reelspace.alignment.similarity import (
@@ -39,15 +42,17 @@ from reelspace.errors import InvalidArgument
 
 __all__ = ["DEFAULT_THRESHOLD", "Found", "Match", "Nearest", "compare", "find_copies", "match", "same_footage"]
 
-DEFAULT_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.6
 """The least score reported; what it costs and finds is printed by benchmarks/copies_quality.py."""
 
 _FRAME_THRESHOLD = 0.45  # similarity at which a frame pair speaks for a copy; segments are sought at this level
-_QUERY_EVERY_SECONDS = 1.0  # spacing of the frames of the query that search for candidates
-_REFERENCE_EVERY_SECONDS = 0.6  # spacing of the frames they search among, where references are many
+_QUERY_EVERY_SECONDS = 0.8  # spacing of the frames that search; not that of the references, so that phases vary
+_REFERENCE_EVERY_SECONDS = 1.0  # spacing of the frames they search among, where references are many
 _MANY_ROWS = 20_000
 _MOST_SEARCHING = 600  # frames of the query that search, however long it is
-_BLOCK_ROWS = 16_384
+_BLOCK_ROWS = 8_192
+_MOST_PRODUCTS = 16_000_000  # similarities held at once by each core, 4 bytes each
+_STILL = 0.97  # cosine of neighbouring rows of a picture that stands still
 _SURE = 0.995  # similarity beyond which more says nothing
 _BEST_FRAMES = 4  # a candidate is judged by its best few frames: a copy may be short
 _LOOKS_PER_PAIR = 3
@@ -142,10 +147,10 @@ def find_copies(
     """
     searched = queries if references is None else references
     order = np.argsort(queries.durations_seconds, kind="stable").tolist()
-    found = [
-        Found(index, matched.reference, matched.segments)
-        for place, index in enumerate(order)
-        for matched in match(
+
+    def matches(place: int) -> list[Found]:
+        index = order[place]
+        found = match(
             queries.sequence(index),
             searched,
             skip=order[: place + 1] if references is None else (),  # shorter ones have looked for this one already
@@ -154,7 +159,11 @@ def find_copies(
             method=method,
             nearest=nearest,
         )
-    ]
+        return [Found(index, *matched) for matched in found]
+
+    # One query per core; each product then keeps to one core, for many small ones do not gain by more.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(_cores()) as pool:
+        found = [pair for pairs in pool.map(matches, range(len(order))) for pair in pairs]
     return sorted(found, key=lambda pair: -pair.segments[0].score)
 
 
@@ -230,7 +239,9 @@ def _candidates(
     step = float(np.median(np.diff(query.times_seconds))) if len(query) > 1 else _QUERY_EVERY_SECONDS
     stride = max(1, round(_QUERY_EVERY_SECONDS / step), math.ceil(len(query) / _MOST_SEARCHING))
     frames = np.arange(stride // 2 if len(query) > stride else 0, len(query), stride)
-    plain = np.concatenate([v[frames][w[frames] > 0] for v, w in zip(query.vectors, query.weights, strict=True)])
+    plain = np.concatenate(
+        [_changing(v[frames][w[frames] > 0]) for v, w in zip(query.vectors, query.weights, strict=True)]
+    )
     if len(plain) == 0 or len(references.vectors) == 0:
         return []
     vectors = (plain @ _search_maps(tuple(looks), plain.shape[1]).T).reshape(len(plain), len(looks), -1)
@@ -260,10 +271,16 @@ def _scores_by_product(vectors: NDArray[np.float32], references: FrameMatrix) ->
     frames, looks, dimensions = vectors.shape
     top = min(_BEST_FRAMES, frames)
     scores = np.zeros((looks, len(references)), np.float32)
+    at_once = max(1, _MOST_PRODUCTS // (_BLOCK_ROWS * looks))  # frames of the query
     for block, weights, videos in _blocks(references):
-        products = vectors.reshape(-1, dimensions) @ (block * np.sqrt(weights)[:, None]).T
+        rows = (block * np.sqrt(weights)[:, None]).T
         starts = np.flatnonzero(np.diff(videos, prepend=-1))
-        best = np.maximum.reduceat(products, starts, axis=1).reshape(frames, looks, len(starts))
+        best = np.empty((frames, looks, len(starts)), np.float32)
+        for first in range(0, frames, at_once):
+            products = vectors[first : first + at_once].reshape(-1, dimensions) @ rows
+            best[first : first + at_once] = np.maximum.reduceat(products, starts, axis=1).reshape(
+                -1, looks, len(starts)
+            )
         means = np.partition(best, frames - top, axis=0)[frames - top :].mean(axis=0)
         scores[:, videos[starts]] = np.maximum(scores[:, videos[starts]], means)
     return scores
@@ -303,9 +320,34 @@ def _blocks(
             chosen = np.zeros(last - first, bool)
             chosen[firsts] = True
             keep &= chosen
-        if keep.any():
-            vectors = references.vectors[first:last][keep].astype(np.float32)
-            yield vectors, references.weights[first:last][keep], videos[keep]
+        rows = np.flatnonzero(keep)
+        vectors, views = references.vectors[first:last][rows].astype(np.float32), references.views[first:last][rows]
+        if thin:
+            order = np.lexsort((rows, views, videos[rows]))
+            changing = order[_changes(vectors[order], videos[rows][order] * 256 + views[order])]
+            rows, vectors = rows[changing], vectors[changing]
+        if len(rows):
+            yield vectors, references.weights[first:last][rows], videos[rows]
+
+
+def _changing(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Consecutive rows without those that repeat the one before."""
+    return vectors[_changes(vectors, np.zeros(len(vectors), np.int64))]
+
+
+def _changes(vectors: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows say something new: not those very like the row before in their group, but every fourth of them."""
+    alike = np.einsum("nd,nd->n", vectors[1:], vectors[:-1]) >= _STILL
+    still = np.zeros(len(vectors), bool)
+    still[1:] = alike & (group[1:] == group[:-1])
+    place = np.arange(len(still))
+    found: NDArray[np.bool_] = (place - np.maximum.accumulate(np.where(still, 0, place))) % 4 == 0
+    return found
+
+
+def _cores() -> int:
+    """Cores given to this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _segments(
@@ -360,7 +402,12 @@ def _tile_segments(
     look = _registered(query[0], reference[0], look, segment, near)
     seen = similarity(query[0], reference[0], look)
     return [
-        replace(segment, score=_score(segment, seen, query[0], reference[0], look))
+        replace(
+            segment,
+            score=_score(segment, seen, query[0], reference[0], look),
+            mirrored=look.mirrored,
+            rotation_degrees=look.rotation_degrees,
+        )
         for segment in find(seen, threshold=_FRAME_THRESHOLD)
     ]
 
@@ -418,7 +465,7 @@ def _joined(segments: list[CopySegment]) -> list[CopySegment]:
     for segment in sorted(segments, key=lambda s: s.query.start):
         for index, other in enumerate(joined):
             same_line = (
-                other.mirrored == segment.mirrored
+                (other.mirrored, other.rotation_degrees) == (segment.mirrored, segment.rotation_degrees)
                 and abs(other.speed - segment.speed) < 0.03
                 and abs(segment.query.start - other.query.end) < 0.5
                 and abs(segment.reference.start - other.reference.end) < 0.5

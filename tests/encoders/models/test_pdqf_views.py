@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -63,18 +65,24 @@ def test_a_picture_without_borders_has_no_second_view() -> None:
     assert not described.weights[:, 1].any()
 
 
-def test_mirroring_a_vector_is_describing_the_mirrored_picture() -> None:
+def test_mirroring_and_turning_a_vector_is_describing_the_mirrored_and_turned_picture() -> None:
     encoder, pictures = PdqfViews(), film()
-    (mirror,) = [look for look in looks() if look.mirrored and look.dimensions == 256]
-    turned = encoder.encode(pictures[:, :, ::-1]).vectors[:, 0]
     plain = encoder.encode(pictures).vectors[:, 0]
-    np.testing.assert_allclose(mirror.of_query(turned), mirror.of_reference(plain), atol=1e-5)
+    whole = [look for look in looks() if look.dimensions == 256]
+    assert {(look.mirrored, look.rotation_degrees) for look in whole} == set(
+        product((False, True), (0, 90, 180, 270))
+    )
+    for look in whole:
+        back = pictures[:, :, ::-1] if look.mirrored else pictures
+        turned = encoder.encode(np.rot90(back, -look.rotation_degrees // 90, axes=(1, 2))).vectors[:, 0]
+        np.testing.assert_allclose(look.of_query(plain), look.of_reference(turned), atol=1e-5)
 
 
 def test_cutting_a_region_out_of_a_vector_is_describing_the_cut_picture() -> None:
     encoder, pictures = PdqfViews(), film()
     plain = encoder.encode(pictures).vectors[:, 0]
-    crops = [look for look in looks() if not look.mirrored and look.key[0] == (0.0, 1.0, 0.0, 1.0)]
+    whole = (0.0, 1.0, 0.0, 1.0)
+    crops = [k for k in looks() if not k.mirrored and not k.rotation_degrees and k.key[0] == whole]
     for look in crops:
         top, bottom, left, right = (round(edge * 128) for edge in look.key[1])
         cut = pictures[:, top:bottom, left:right]
@@ -99,7 +107,8 @@ def test_looks_nearby_are_other_regions_inside_the_picture() -> None:
         for other in near:
             assert other.key != look.key
             assert other.mirrored == look.mirrored
-            for top, bottom, left, right in other.key:
+            assert other.rotation_degrees == look.rotation_degrees
+            for top, bottom, left, right in other.key[:2]:
                 assert 0 <= top < bottom <= 1
                 assert 0 <= left < right <= 1
 

@@ -7,9 +7,9 @@ Like PDQ (Facebook 2019, hashing.pdf) a frame is its lowest 16 x 16 cosine coeff
   fall off about as 1/f and the lowest few coefficients would otherwise decide alone;
 - the picture without its uniform borders is described beside the whole one (two views).
 
-Every other view follows from the stored vector: cutting a region out of a picture, or mirroring it, is a *linear
-map* of its coefficients. So crops and pictures in pictures cost nothing to store and are tried at query time
-(`looks`, `looks_near`), at any position and size.
+Every other view follows from the stored vector: cutting a region out of a picture, mirroring or turning it is a
+*linear map* of its coefficients. So crops and pictures in pictures cost nothing to store and are tried at query
+time (`looks`, `looks_near`), at any position and size.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,21 +119,45 @@ def _axis_map(start: float, end: float) -> NDArray[np.float32]:
     return (_cosines(_SIDE, at) @ _cosines(_SIDE, start + (end - start) * at).T / 256).astype(np.float32)
 
 
-def _region_map(region: Region, band: NDArray[np.float32], *, mirrored: bool = False) -> LinearMap:
+class _Orientation(NamedTuple):
+    """How a query is mirrored and then turned clockwise before it is compared."""
+
+    mirrored: bool
+    rotation_degrees: int
+
+    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vectors of the pictures mirrored and turned: signs, and for a quarter turn a transposition.
+
+        Mirroring a picture turns the sign of its odd horizontal frequencies; a quarter turn is a transposition and
+        a mirroring. The weights depend on the distance from zero frequency alone, so they may be in or out.
+        """
+        if self.mirrored:
+            vectors = vectors * _MIRROR
+        if self.rotation_degrees in {90, 270}:
+            vectors = vectors.reshape(-1, _SIDE, _SIDE).swapaxes(1, 2).reshape(-1, _SIDE * _SIDE)
+        if self.rotation_degrees in {90, 180}:
+            vectors = vectors * _MIRROR
+        return vectors * _FLIP if self.rotation_degrees in {180, 270} else vectors
+
+
+_UPRIGHT = _Orientation(mirrored=False, rotation_degrees=0)
+
+
+def _region_map(region: Region, band: NDArray[np.float32], orientation: _Orientation = _UPRIGHT) -> LinearMap:
     """Weighted coefficients of a picture -> weighted coefficients, within a band, of a region of it, turned or not.
 
     A separable product per row, ``V @ X @ H.T`` on the unweighted coefficients, which costs a sixteenth of the
     (256, 256) matrix it stands for.
     """
-    shaped = _SPECTRUM * band * _MIRROR if mirrored else _SPECTRUM * band
+    shaped = _SPECTRUM * band
     if region == _WHOLE:
         factor = shaped * _PLAIN
-        return lambda vectors: vectors * factor
+        return lambda vectors: orientation(vectors) * factor
     down = _axis_map(region[0], region[1])
     across = _axis_map(region[2], region[3]).T
 
     def apply(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        coefficients = (vectors * _PLAIN).reshape(-1, _SIDE, _SIDE)
+        coefficients = (orientation(vectors) * _PLAIN).reshape(-1, _SIDE, _SIDE)
         seen: NDArray[np.float32] = (down @ (coefficients @ across)).reshape(-1, _SIDE * _SIDE) * shaped
         return seen
 
@@ -149,17 +173,19 @@ def _band(region: Region) -> NDArray[np.float32]:
 
 
 _MIRROR = np.tile(np.where(np.arange(_SIDE) % 2 == 1, -1.0, 1.0), _SIDE).astype(np.float32)
+_FLIP = np.repeat(np.where(np.arange(_SIDE) % 2 == 1, -1.0, 1.0), _SIDE).astype(np.float32)
 
 
-def _look(of_query: Region, of_reference: Region, *, mirrored: bool) -> Look:
-    """The look that compares a region of the query, turned if mirrored, with a region of the reference."""
+def _look(of_query: Region, of_reference: Region, orientation: _Orientation) -> Look:
+    """The look that compares a region of the query, once mirrored and turned, with a region of the reference."""
     band = _band(of_query) * _band(of_reference)
     return Look(
-        (of_query, of_reference),
-        _region_map(of_query, band, mirrored=mirrored),
+        (of_query, of_reference, orientation),
+        _region_map(of_query, band, orientation),
         _region_map(of_reference, band),
-        mirrored=mirrored,
+        mirrored=orientation.mirrored,
         dimensions=int(band.sum()),
+        rotation_degrees=orientation.rotation_degrees,
     )
 
 
@@ -188,21 +214,27 @@ _REGIONS: tuple[Region, ...] = (
 def looks() -> tuple[Look, ...]:
     """What is tried for every pair: as it is, the query a part of the reference, the reference a part of the query.
 
-    Each as it is and mirrored; the plain look comes first.
+    Each as it is and mirrored, whole pictures also turned; the plain look comes first.
     """
     pairs = [(_WHOLE, _WHOLE), *((_WHOLE, part) for part in _REGIONS), *((part, _WHOLE) for part in _REGIONS)]
-    return tuple(_look(*pair, mirrored=mirrored) for mirrored in (False, True) for pair in pairs)
+    upright = [_look(*pair, _Orientation(mirrored, 0)) for mirrored in (False, True) for pair in pairs]
+    turned = [
+        _look(_WHOLE, _WHOLE, _Orientation(mirrored, degrees))
+        for mirrored in (False, True)
+        for degrees in (90, 180, 270)
+    ]
+    return (*upright, *turned)
 
 
 def looks_near(look: Look, step: float) -> list[Look]:
     """Looks whose regions lie a small step beside those of ``look``: moved, larger, smaller, other proportions."""
-    of_query, of_reference = look.key
+    of_query, of_reference, orientation = look.key
     near: list[Look] = []
     for moved_query, moved_reference in (
         *((region, of_reference) for region in _moved(of_query, step)),
         *((of_query, region) for region in _moved(of_reference, step)),
     ):
-        near.append(_look(moved_query, moved_reference, mirrored=look.mirrored))
+        near.append(_look(moved_query, moved_reference, orientation))
     return near
 
 
