@@ -34,7 +34,7 @@ from reelspace.training.images import Draw, scenes
 
 __all__ = ["Recipe", "ReelprintNet", "contrastive_loss", "folded", "train"]
 
-_COPIES = 3  # strongly edited views of each picture per step
+_COPIES = (0.5, 0.75, 1.0)  # strength of the edits of each copy of a picture: some lessons are easier
 _LOG_EVERY = 25
 
 
@@ -62,7 +62,7 @@ class Recipe:
     decay: int = 3_000
     warmup: int = 100
     films: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
     temperature: float = 0.06
     entropy: float = 3.0
@@ -166,7 +166,7 @@ def _views(recipe: Recipe, step: int, device: torch.device) -> torch.Tensor:
     draw = Draw(generator)
     pictures = scenes(draw, recipe.films)
     strength = 0.35 + 0.65 * min(1.0, step / max(recipe.hardening, 1))
-    copies = [strong(draw, pictures, strength=strength) for _ in range(_COPIES)]
+    copies = [strong(draw, pictures, strength=strength * share) for share in _COPIES]
     return torch.stack([light(draw, pictures), *copies])
 
 
