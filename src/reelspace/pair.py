@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,10 +13,8 @@ from numpy.typing import NDArray
 
 from reelspace.alignment.offsets import METHODS as OFFSET_METHODS
 from reelspace.alignment.offsets import align_sequences
-from reelspace.alignment.similarity import frame_rows, similarity
 from reelspace.alignment.tmk import TmkDescriptor, read_tmk, write_tmk
 from reelspace.alignment.tmk_scores import TmkMatch, compare_tmk
-from reelspace.core.looks import Look
 from reelspace.core.results import Alignment, CopySegment
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
@@ -108,10 +107,11 @@ class Pair:
         return [s for s in copies.compare(self.a.sequences[1], self.b.sequences[1]) if s.score >= least]
 
     def similarity(self) -> NDArray[np.float32]:
-        """Frame against frame, float32 (Ta, Tb), thinned to at most 800 frames of either."""
-        rows = [frame_rows(_thinned(fingerprints.sequences[1].view(0))) for fingerprints in (self.a, self.b)]
-        plain = Look.plain(self.a.sequences[1].space.dimensions)
-        return similarity(rows[0], rows[1], plain).matrix
+        """Frame against frame, float32 (Ta, Tb), thinned to about 800 frames of either.
+
+        Under the look (crop, mirroring, turn) that shows most in common.
+        """
+        return copies.best_similarity(*(_thinned(side.sequences[1]) for side in (self.a, self.b))).matrix
 
     def plot(self, alignment: Alignment, path: str | os.PathLike[str]) -> Path:
         """Draws similarity, segments and the score of every offset.
@@ -203,12 +203,13 @@ def _one_video(path: str | os.PathLike[str]) -> str:
 
 
 def _thinned(sequence: FrameSequence) -> FrameSequence:
-    step = -(-len(sequence) // _PICTURE_ROWS) if len(sequence) else 1
+    times, frame = np.unique(sequence.times_seconds, return_inverse=True)
+    keep = frame % math.ceil(max(len(times), 1) / _PICTURE_ROWS) == 0
     return FrameSequence(
-        sequence.times_seconds[::step],
-        sequence.vectors[::step],
-        sequence.views[::step],
-        sequence.weights[::step],
+        sequence.times_seconds[keep],
+        sequence.vectors[keep],
+        sequence.views[keep],
+        sequence.weights[keep],
         sequence.space,
         sequence.duration_seconds,
     )

@@ -58,7 +58,7 @@ def plot_alignment(
         vmin=0,
         vmax=1,
     )
-    figure.colorbar(image, ax=top, label="similarity of frames", fraction=0.04, pad=0.02)
+    figure.colorbar(image, ax=top, label="similarity of frames, as best seen", fraction=0.04, pad=0.02)
     for segment in alignment.segments:
         _draw_segment(top, segment)
     line = np.array([0.0, duration_b])
