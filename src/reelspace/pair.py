@@ -137,21 +137,33 @@ class Pair:
                 f"{self.a.video.source} and {self.b.video.source} share no footage, so no segment gives an offset; "
                 "try the method 'tmk'"
             )
-        best = segments[0]
-        offsets = np.array([s.query.middle - s.reference.middle for s in segments])
-        order = np.argsort(offsets)
-        seconds = float(offsets[0])
+        seconds = segments[0].query.middle - segments[0].reference.middle
+        offsets, curve = self._diagonals()
         covered = Span(0.0, self.a.duration_seconds).intersection(Span(seconds, seconds + self.b.duration_seconds))
         return Alignment(
             offset_seconds=seconds,
-            score=best.score,
+            score=float(np.interp(seconds, offsets, curve)),
             overlap_a=covered,
             overlap_b=covered.shifted(-seconds) if covered else None,
-            offsets_seconds=offsets[order],
-            curve=np.array([s.score for s in segments], dtype=np.float32)[order],
+            offsets_seconds=offsets,
+            curve=curve,
             method="segments",
             segments=tuple(segments),
         )
+
+    def _diagonals(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Offsets in seconds, and at each the mean similarity of frames that meet, over the most that can meet."""
+        seen = copies.best_similarity(*(_thinned(side.sequences[1]) for side in (self.a, self.b)))
+        apart = seen.query_times[:, None] - seen.reference_times
+        step = max(
+            float(np.median(np.diff(t))) if len(t) > 1 else 1.0 for t in (seen.query_times, seen.reference_times)
+        )
+        bins = np.rint(apart / step).astype(np.int64).reshape(-1)
+        lowest = int(bins.min())
+        sums = np.bincount(bins - lowest, seen.matrix.reshape(-1).astype(np.float64))
+        most = np.bincount(bins - lowest).max()
+        offsets = (np.arange(len(sums)) + lowest) * np.float64(step)
+        return offsets, (sums / most).astype(np.float32)
 
 
 def tmk_hash(
