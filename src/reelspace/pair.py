@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,10 +13,8 @@ from numpy.typing import NDArray
 
 from reelspace.alignment.offsets import METHODS as OFFSET_METHODS
 from reelspace.alignment.offsets import align_sequences
-from reelspace.alignment.similarity import frame_rows, similarity
 from reelspace.alignment.tmk import TmkDescriptor, read_tmk, write_tmk
 from reelspace.alignment.tmk_scores import TmkMatch, compare_tmk
-from reelspace.core.looks import Look
 from reelspace.core.results import Alignment, CopySegment
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
@@ -108,10 +107,11 @@ class Pair:
         return [s for s in copies.compare(self.a.sequences[1], self.b.sequences[1]) if s.score >= least]
 
     def similarity(self) -> NDArray[np.float32]:
-        """Frame against frame, float32 (Ta, Tb), thinned to at most 800 frames of either."""
-        rows = [frame_rows(_thinned(fingerprints.sequences[1].view(0))) for fingerprints in (self.a, self.b)]
-        plain = Look.plain(self.a.sequences[1].space.dimensions)
-        return similarity(rows[0], rows[1], plain).matrix
+        """Frame against frame, float32 (Ta, Tb), thinned to about 800 frames of either.
+
+        Under the look (crop, mirroring, turn) that shows most in common.
+        """
+        return copies.best_similarity(*(_thinned(side.sequences[1]) for side in (self.a, self.b))).matrix
 
     def plot(self, alignment: Alignment, path: str | os.PathLike[str]) -> Path:
         """Draws similarity, segments and the score of every offset.
@@ -137,21 +137,33 @@ class Pair:
                 f"{self.a.video.source} and {self.b.video.source} share no footage, so no segment gives an offset; "
                 "try the method 'tmk'"
             )
-        best = segments[0]
-        offsets = np.array([s.query.middle - s.reference.middle for s in segments])
-        order = np.argsort(offsets)
-        seconds = float(offsets[0])
+        seconds = segments[0].query.middle - segments[0].reference.middle
+        offsets, curve = self._diagonals()
         covered = Span(0.0, self.a.duration_seconds).intersection(Span(seconds, seconds + self.b.duration_seconds))
         return Alignment(
             offset_seconds=seconds,
-            score=best.score,
+            score=float(np.interp(seconds, offsets, curve)),
             overlap_a=covered,
             overlap_b=covered.shifted(-seconds) if covered else None,
-            offsets_seconds=offsets[order],
-            curve=np.array([s.score for s in segments], dtype=np.float32)[order],
+            offsets_seconds=offsets,
+            curve=curve,
             method="segments",
             segments=tuple(segments),
         )
+
+    def _diagonals(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Offsets in seconds, and at each the mean similarity of frames that meet, over the most that can meet."""
+        seen = copies.best_similarity(*(_thinned(side.sequences[1]) for side in (self.a, self.b)))
+        apart = seen.query_times[:, None] - seen.reference_times
+        step = max(
+            float(np.median(np.diff(t))) if len(t) > 1 else 1.0 for t in (seen.query_times, seen.reference_times)
+        )
+        bins = np.rint(apart / step).astype(np.int64).reshape(-1)
+        lowest = int(bins.min())
+        sums = np.bincount(bins - lowest, seen.matrix.reshape(-1).astype(np.float64))
+        most = np.bincount(bins - lowest).max()
+        offsets = (np.arange(len(sums)) + lowest) * np.float64(step)
+        return offsets, (sums / most).astype(np.float32)
 
 
 def tmk_hash(
@@ -203,12 +215,13 @@ def _one_video(path: str | os.PathLike[str]) -> str:
 
 
 def _thinned(sequence: FrameSequence) -> FrameSequence:
-    step = -(-len(sequence) // _PICTURE_ROWS) if len(sequence) else 1
+    times, frame = np.unique(sequence.times_seconds, return_inverse=True)
+    keep = frame % math.ceil(max(len(times), 1) / _PICTURE_ROWS) == 0
     return FrameSequence(
-        sequence.times_seconds[::step],
-        sequence.vectors[::step],
-        sequence.views[::step],
-        sequence.weights[::step],
+        sequence.times_seconds[keep],
+        sequence.vectors[keep],
+        sequence.views[keep],
+        sequence.weights[keep],
         sequence.space,
         sequence.duration_seconds,
     )

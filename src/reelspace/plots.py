@@ -58,16 +58,21 @@ def plot_alignment(
         vmin=0,
         vmax=1,
     )
-    figure.colorbar(image, ax=top, label="similarity of frames", fraction=0.04, pad=0.02)
+    figure.colorbar(image, ax=top, label="similarity of frames, as best seen", fraction=0.04, pad=0.02)
     for segment in alignment.segments:
         _draw_segment(top, segment)
     line = np.array([0.0, duration_b])
-    top.plot(line, line + alignment.offset_seconds, color="#7bdff2", lw=1, ls=(0, (4, 4)), label="best offset")
-    top.set(xlim=(0, duration_b), ylim=(0, duration_a), xlabel=f"{name_b}  [s]", ylabel=f"{name_a}  [s]")
-    top.set_title(
-        f"{name_b} begins {alignment.offset_seconds:+.2f} s after {name_a}   (score {alignment.score:.3f})",
-        fontsize=11,
+    top.plot(
+        line,
+        line + alignment.offset_seconds,
+        color="#7bdff2",
+        lw=1,
+        ls=(0, (4, 4)),
+        label=f"offset by {alignment.method}",
     )
+    top.set(xlim=(0, duration_b), ylim=(0, duration_a), xlabel=f"{name_b}  [s]", ylabel=f"{name_a}  [s]")
+    later, earlier = (name_b, name_a) if alignment.offset_seconds >= 0 else (name_a, name_b)
+    top.set_title(f"{later} begins {abs(alignment.offset_seconds):.2f} s after {earlier}", fontsize=11)
     top.legend(loc="upper left", fontsize=8, framealpha=0.8)
 
     bottom.plot(alignment.offsets_seconds, alignment.curve, color=INK, lw=1)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.core.space import Space
-from reelspace.errors import FormatError, InvalidArgument, SpaceMismatch
+from reelspace.errors import CannotOpen, FormatError, InvalidArgument, SpaceMismatch
 
 __all__ = [
     "FRAMES_PER_SECOND",
@@ -212,13 +212,16 @@ def read_tmk(path: str | PathLike[str]) -> TmkDescriptor:
 
     Raises:
         FormatError: when it is not exactly such a file.
-        OSError: when it cannot be read.
+        CannotOpen: when it is not there or cannot be read.
     """
     place = Path(path)
-    with place.open("rb") as file:
-        start = file.read(len(_MAGIC))
-        # A film given by mistake is not read to its end.
-        content = start + (file.read() if start == _MAGIC else b"")
+    try:
+        with place.open("rb") as file:
+            start = file.read(len(_MAGIC))
+            # A film given by mistake is not read to its end.
+            content = start + (file.read() if start == _MAGIC else b"")
+    except OSError as error:
+        raise CannotOpen(str(place), (error.strerror or str(error)).lower()) from error
     return TmkDescriptor.from_bytes(content, source=str(place))
 
 

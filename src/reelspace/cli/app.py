@@ -66,8 +66,13 @@ def index(
     retry_failed: Annotated[bool, typer.Option(help="Try files again that failed before.")] = False,
     keep_partial: Annotated[bool, typer.Option(help="Index what decodes of truncated files.")] = False,
     fast: Annotated[
-        bool, typer.Option(help="Skip what no other frame refers to while decoding: a library of its own kind.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--fast/--exact",
+            show_default="as the library was made; a new one is exact",
+            help="Fast skips frames that no other frame refers to. The two are not mixed.",
+        ),
+    ] = None,
     tmk: Annotated[bool, typer.Option(help="Also keep a TMK hash of each video (264 kB each).")] = True,
     strict: Annotated[bool, typer.Option(help="Exit 1 when any file of this run failed.")] = False,
     as_json: Json = False,

@@ -28,7 +28,7 @@ def index(
     workers: int | None,
     retry_failed: bool,
     keep_partial: bool,
-    fast: bool,
+    fast: bool | None,
     tmk: bool,
     strict: bool,
     as_json: bool,

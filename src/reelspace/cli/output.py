@@ -36,18 +36,21 @@ def notices() -> Console:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Writes the one document of this run to stdout."""
-    json.dump(document, sys.stdout, indent=2, default=_plain, allow_nan=False)
+    json.dump(_plain(document), sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
 
 
 def _plain(value: Any) -> Any:
+    """The value in JSON's own kinds; numbers to the millionth."""
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     if isinstance(value, Path | Fraction):
         return str(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"no JSON form for {type(value).__name__}")
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def seconds(value: float) -> str:

@@ -40,7 +40,17 @@ from reelspace.core.space import Space
 from reelspace.encoders.models import pdqf_views
 from reelspace.errors import InvalidArgument
 
-__all__ = ["DEFAULT_THRESHOLD", "Found", "Match", "Nearest", "compare", "find_copies", "match", "same_footage"]
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "Found",
+    "Match",
+    "Nearest",
+    "best_similarity",
+    "compare",
+    "find_copies",
+    "match",
+    "same_footage",
+]
 
 DEFAULT_THRESHOLD = 0.6
 """The least score reported; what it costs and finds is printed by benchmarks/copies_quality.py."""
@@ -222,6 +232,25 @@ def compare(query: FrameSequence, reference: FrameSequence, *, method: str = "ho
     )
 
 
+def best_similarity(query: FrameSequence, reference: FrameSequence) -> Similarity:
+    """Frame against frame under the look that shows most in common: what a plot of the pair should show.
+
+    The whole matrix is held at once: thin long sequences before.
+
+    Raises:
+        SpaceMismatch: when the two were made by different encoders.
+        InvalidArgument: when one has no rows.
+    """
+    query.space.require(reference.space, where="the query")
+    if not len(query) or not len(reference):
+        raise InvalidArgument(f"both videos need described frames, got {len(query)} and {len(reference)} rows")
+    encoded = _encoded(query.space)
+    looks = encoded.looks()
+    sides = [(frame_rows(sequence), sequence.duration_seconds) for sequence in (query, reference)]
+    look = _fitted_look(sides[0], sides[1], looks, encoded.near, method="hough") or looks[0]
+    return similarity(sides[0][0], sides[1][0], look)
+
+
 def _candidates(
     query: FrameRows,
     references: FrameMatrix,
@@ -384,6 +413,36 @@ def _tile_segments(
     method: str,
 ) -> list[CopySegment]:
     """Stages 2 and 3 for one pair, or for one tile of it."""
+    look = _fitted_look(query, reference, looks, near, method=method)
+    if look is None:
+        return []
+    seen = similarity(query[0], reference[0], look)
+    return [
+        replace(
+            segment,
+            score=_score(segment, seen, query[0], reference[0], look),
+            mirrored=look.mirrored,
+            rotation_degrees=look.rotation_degrees,
+        )
+        for segment in find_segments(
+            seen,
+            query_seconds=query[1],
+            reference_seconds=reference[1],
+            method=method,
+            threshold=_FRAME_THRESHOLD,
+        )
+    ]
+
+
+def _fitted_look(
+    query: tuple[FrameRows, float],
+    reference: tuple[FrameRows, float],
+    looks: Sequence[Look],
+    near: Callable[[Look, float], list[Look]],
+    *,
+    method: str,
+) -> Look | None:
+    """The look that shows most in common, fitted to the best stretch; None when there is no hope of one."""
     find = partial(find_segments, query_seconds=query[1], reference_seconds=reference[1], method=method)
     proposals: list[tuple[float, Look, CopySegment]] = []
     for look in looks:
@@ -394,22 +453,12 @@ def _tile_segments(
             for segment in find(seen, threshold=lenient, at_most=1)
         )
     if not proposals:
-        return []
+        return None
     _, look, segment = max(proposals, key=lambda proposal: proposal[0])
     hoped = replace(segment, score=min(segment.score + _REGISTRATION_GAIN, 1.0))
     if _score(hoped, similarity(query[0], reference[0], look), query[0], reference[0], look) < _HOPELESS:
-        return []
-    look = _registered(query[0], reference[0], look, segment, near)
-    seen = similarity(query[0], reference[0], look)
-    return [
-        replace(
-            segment,
-            score=_score(segment, seen, query[0], reference[0], look),
-            mirrored=look.mirrored,
-            rotation_degrees=look.rotation_degrees,
-        )
-        for segment in find(seen, threshold=_FRAME_THRESHOLD)
-    ]
+        return None
+    return _registered(query[0], reference[0], look, segment, near)
 
 
 def _registered(
