@@ -16,7 +16,7 @@ import csv
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -197,15 +197,14 @@ def groups_table(answers: Sequence[Answer]) -> None:
             )
 
 
-def hard_negatives_table(pairs: dict[frozenset[str], float], copies_of: Callable[[str], str]) -> None:
+def hard_negatives_table(strangers: dict[frozenset[str], float]) -> None:
     print("\nhard negatives: highest score of different footage")
     for what, patterns in HARD_NEGATIVES.items():
         worst = max(
             (
                 (score, " / ".join(sorted(pair)))
-                for pair, score in pairs.items()
-                if len({copies_of(name) for name in pair}) > 1
-                and all(any(fnmatch(name, pattern) for pattern in patterns) for name in pair)
+                for pair, score in strangers.items()
+                if all(any(fnmatch(name, pattern) for pattern in patterns) for name in pair)
             ),
             default=(0.0, "no pair came up"),
         )
@@ -264,7 +263,7 @@ def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
     )
     for pair in worst:
         print(f"  highest score of strangers: {pairs[pair].segments[0].score:.3f}  {' / '.join(sorted(pair))}")
-    hard_negatives_table({pair: f.segments[0].score for pair, f in pairs.items()}, family)
+    hard_negatives_table({pair: pairs[pair].segments[0].score for pair in strangers})
 
 
 def speed_table(encoder: FrameEncoder) -> None:

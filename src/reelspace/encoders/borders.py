@@ -18,7 +18,7 @@ _SMALLEST_INSIDE = 0.25  # linear size under which what is left is not a picture
 def inside_borders(
     frames: NDArray[np.uint8], *, window: int
 ) -> Iterator[tuple[tuple[int, int, int, int], NDArray[np.bool_]]]:
-    """The pictures inside uniform borders: (top, bottom, left, right) in pixels, and which frames (N,) it holds for.
+    """The pictures inside uniform borders: (top, bottom, left, right) in pixels, and the frames (N,) that have it.
 
     Frames without borders, and frames of which too little is left, are in none.
 

@@ -25,7 +25,7 @@ def lasting_panes(
 ) -> Iterator[tuple[slice, list[tuple[int, int, int, int]]]]:
     """The panes of each stretch of a video: which frames, and (top, bottom, left, right) in pixels of each pane.
 
-    A pane of the stretch before or after counts too: one that an unlucky background hides for a second is still there.
+    A pane of the stretch before or after counts too: an unlucky background may hide one for a second.
 
     Args:
         frames: consecutive, uint8 (N, S, S) gray.
@@ -33,7 +33,9 @@ def lasting_panes(
         at_most: panes of one stretch.
     """
     starts = range(0, len(frames), window)
-    found = [panes(frames[max(0, min(start, len(frames) - window)) :][:window], at_most=at_most) for start in starts]
+    found = [
+        panes(frames[max(0, min(start, len(frames) - window)) :][:window], at_most=at_most) for start in starts
+    ]
     for index, start in enumerate(starts):
         chosen = list(found[index])
         for beside in (*found[max(index - 1, 0) : index], *found[index + 1 : index + 2]):

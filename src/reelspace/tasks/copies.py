@@ -55,7 +55,6 @@ __all__ = [
 DEFAULT_THRESHOLD = 0.6
 """The least score reported; what it costs and finds is printed by benchmarks/copies_quality.py."""
 
-_FRAME_THRESHOLD = 0.45  # similarity at which a frame pair speaks for a copy; segments are sought at this level
 _QUERY_EVERY_SECONDS = 0.8  # spacing of the frames that search; not that of the references, so that phases vary
 _REFERENCE_EVERY_SECONDS = 1.0  # spacing of the frames they search among, where references are many
 _MANY_ROWS = 20_000
@@ -90,42 +89,71 @@ class Match(NamedTuple):
     segments: tuple[CopySegment, ...]
 
 
+class Curve(NamedTuple):
+    """A logistic curve from what is known of a segment to the chance that it is the same footage.
+
+    Attributes:
+        similarity: evidence per halving, to the base e, of what its frames' mean similarity leaves to 1.
+        frames: evidence per doubling of its independent frames.
+        spread: evidence lost per unit of the inverse root of its frames' spread.
+        intercept: evidence of a segment of similarity 0 and one frame.
+    """
+
+    similarity: float
+    frames: float
+    spread: float
+    intercept: float
+
+
+# Fitted on the candidates of edited and of unedited clips (`benchmarks/copies_quality.py`, tuning half), the
+# intercept then lowered by 3: in a library pairs of strangers outnumber copies by far more than there.
+_PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 3.0)
+
+_REELPRINT = Curve(5.0, 1.5, 0.0, -8.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    """What an encoder knows about looking at its vectors."""
+    """What is known about the vectors of an encoder.
+
+    Attributes:
+        looks: the ways of looking at two of them that are tried for every pair.
+        near: looks a small step beside one.
+        threshold: similarity at which a frame pair speaks for a copy; segments are sought at this level.
+        curve: of the segments' scores.
+    """
 
     looks: Callable[[], Sequence[Look]]
     near: Callable[[Look, float], list[Look]]
-
-
-_ENCODERS = {"pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near)}
+    threshold: float
+    curve: Curve
 
 
 def _encoded(space: Space) -> _Encoded:
-    """The looks of an encoder; only the plain one where it has none."""
-    plain = Look.plain(space.dimensions)
-    return _ENCODERS.get(space.name, _Encoded(lambda: (plain,), lambda _look, _step: []))
+    """The row of an encoder; only the plain look, and PDQF's numbers, where it has none."""
+    plain = _Encoded(lambda: (Look.plain(space.dimensions),), lambda _look, _step: [], 0.45, _PDQF_VIEWS)
+    encoders = {
+        "pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near, 0.45, _PDQF_VIEWS),
+        "reelprint": replace(plain, threshold=0.6, curve=_REELPRINT),  # it sees through edits by itself
+    }
+    return encoders.get(space.name, plain)
 
 
-def same_footage(similarity: float, *, frames: float, spread: float) -> float:
+def same_footage(similarity: float, *, frames: float, spread: float, curve: Curve = _PDQF_VIEWS) -> float:
     """The chance in [0, 1] that a segment is the same footage.
-
-    A logistic curve: slopes and intercept fitted on the candidates of edited and of unedited clips
-    (`benchmarks/copies_quality.py`, tuning half), the intercept then lowered by 3, because in a library pairs of
-    strangers outnumber copies by far more than there.
 
     Args:
         similarity: mean over the segment's frames. What counts is how little is left to 1.
         frames: how many independent frames agree (`independent_frames`): a still picture is one, however long.
         spread: over how many numbers the frames' energy is spread (`Similarity.query_spread`): strangers'
             similarity varies like its inverse root.
+        curve: of the encoder.
     """
     evidence = (
-        -7.17 * math.log(1.0 - min(similarity, _SURE))
-        + 2.75 * math.log2(max(frames, 1.0))
-        - 75.8 / math.sqrt(max(spread, 1.0))
-        + 4.4
-        - 3.0
+        -curve.similarity * math.log(1.0 - min(similarity, _SURE))
+        + curve.frames * math.log2(max(frames, 1.0))
+        - curve.spread / math.sqrt(max(spread, 1.0))
+        + curve.intercept
     )
     return 1.0 / (1.0 + math.exp(-min(max(evidence, -30.0), 30.0)))
 
@@ -206,7 +234,7 @@ def match(
             (rows, query.duration_seconds),
             (frame_rows(reference), reference.duration_seconds),
             [looks[i] for i in best_looks],
-            encoded.near,
+            encoded,
             method=method,
         )
         kept = tuple(segment for segment in segments if segment.score >= threshold)
@@ -227,7 +255,7 @@ def compare(query: FrameSequence, reference: FrameSequence, *, method: str = "ho
         (frame_rows(query), query.duration_seconds),
         (frame_rows(reference), reference.duration_seconds),
         encoded.looks(),
-        encoded.near,
+        encoded,
         method=method,
     )
 
@@ -247,7 +275,7 @@ def best_similarity(query: FrameSequence, reference: FrameSequence) -> Similarit
     encoded = _encoded(query.space)
     looks = encoded.looks()
     sides = [(frame_rows(sequence), sequence.duration_seconds) for sequence in (query, reference)]
-    look = _fitted_look(sides[0], sides[1], looks, encoded.near, method="hough") or looks[0]
+    look = _fitted_look(sides[0], sides[1], looks, encoded, method="hough") or looks[0]
     return similarity(sides[0][0], sides[1][0], look)
 
 
@@ -383,7 +411,7 @@ def _segments(
     query: tuple[FrameRows, float],
     reference: tuple[FrameRows, float],
     looks: Sequence[Look],
-    near: Callable[[Look, float], list[Look]],
+    encoded: _Encoded,
     *,
     method: str,
 ) -> list[CopySegment]:
@@ -392,7 +420,7 @@ def _segments(
         segment
         for q in _tiles(query[0])
         for r in _tiles(reference[0])
-        for segment in _tile_segments((q, query[1]), (r, reference[1]), looks, near, method=method)
+        for segment in _tile_segments((q, query[1]), (r, reference[1]), looks, encoded, method=method)
     ]
     return sorted(_joined(found), key=lambda segment: -segment.score)
 
@@ -408,19 +436,19 @@ def _tile_segments(
     query: tuple[FrameRows, float],
     reference: tuple[FrameRows, float],
     looks: Sequence[Look],
-    near: Callable[[Look, float], list[Look]],
+    encoded: _Encoded,
     *,
     method: str,
 ) -> list[CopySegment]:
     """Stages 2 and 3 for one pair, or for one tile of it."""
-    look = _fitted_look(query, reference, looks, near, method=method)
+    look = _fitted_look(query, reference, looks, encoded, method=method)
     if look is None:
         return []
     seen = similarity(query[0], reference[0], look)
     return [
         replace(
             segment,
-            score=_score(segment, seen, query[0], reference[0], look),
+            score=_score(segment, seen, query[0], reference[0], look, encoded=encoded),
             mirrored=look.mirrored,
             rotation_degrees=look.rotation_degrees,
         )
@@ -429,7 +457,7 @@ def _tile_segments(
             query_seconds=query[1],
             reference_seconds=reference[1],
             method=method,
-            threshold=_FRAME_THRESHOLD,
+            threshold=encoded.threshold,
         )
     ]
 
@@ -438,7 +466,7 @@ def _fitted_look(
     query: tuple[FrameRows, float],
     reference: tuple[FrameRows, float],
     looks: Sequence[Look],
-    near: Callable[[Look, float], list[Look]],
+    encoded: _Encoded,
     *,
     method: str,
 ) -> Look | None:
@@ -446,7 +474,7 @@ def _fitted_look(
     find = partial(find_segments, query_seconds=query[1], reference_seconds=reference[1], method=method)
     proposals: list[tuple[float, Look, CopySegment]] = []
     for look in looks:
-        lenient = _FRAME_THRESHOLD - 0.1 + 0.8 / math.sqrt(look.dimensions)
+        lenient = encoded.threshold - 0.1 + 0.8 / math.sqrt(look.dimensions)
         seen = similarity(query[0], reference[0], look)
         proposals.extend(
             ((segment.score - lenient) * segment.query.duration, look, segment)
@@ -456,9 +484,12 @@ def _fitted_look(
         return None
     _, look, segment = max(proposals, key=lambda proposal: proposal[0])
     hoped = replace(segment, score=min(segment.score + _REGISTRATION_GAIN, 1.0))
-    if _score(hoped, similarity(query[0], reference[0], look), query[0], reference[0], look) < _HOPELESS:
+    if (
+        _score(hoped, similarity(query[0], reference[0], look), query[0], reference[0], look, encoded=encoded)
+        < _HOPELESS
+    ):
         return None
-    return _registered(query[0], reference[0], look, segment, near)
+    return _registered(query[0], reference[0], look, segment, encoded)
 
 
 def _registered(
@@ -466,7 +497,7 @@ def _registered(
     reference: FrameRows,
     look: Look,
     segment: CopySegment,
-    near: Callable[[Look, float], list[Look]],
+    encoded: _Encoded,
 ) -> Look:
     """The look that shows the segment's frames most alike: climbs from the given one by ever smaller steps."""
     times = query.times_seconds
@@ -479,7 +510,7 @@ def _registered(
     _, level = best_look(query, reference, (rows, columns), [look])
     for step in _STEPS:
         for _ in range(4):
-            tried = near(look, step)
+            tried = encoded.near(look, step)
             if not tried:
                 return look
             index, better = best_look(query, reference, (rows, columns), tried)
@@ -489,7 +520,15 @@ def _registered(
     return look
 
 
-def _score(segment: CopySegment, seen: Similarity, query: FrameRows, reference: FrameRows, look: Look) -> float:
+def _score(
+    segment: CopySegment,
+    seen: Similarity,
+    query: FrameRows,
+    reference: FrameRows,
+    look: Look,
+    *,
+    encoded: _Encoded,
+) -> float:
     """`same_footage` of a segment whose score still is a similarity."""
     shown = (seen.query_times >= segment.query.start) & (seen.query_times < segment.query.end)
     columns = (seen.reference_times >= segment.reference.start) & (seen.reference_times < segment.reference.end)
@@ -505,6 +544,7 @@ def _score(segment: CopySegment, seen: Similarity, query: FrameRows, reference: 
             )
         ),
         spread=math.sqrt(seen.query_spread[shown].mean() * seen.reference_spread[columns].mean()),
+        curve=encoded.curve,
     )
 
 

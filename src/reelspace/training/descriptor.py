@@ -5,16 +5,16 @@
 
 The loss is InfoNCE (Oord et al. 2018) between a picture as a library holds it and copies of it, against all other
 pictures of the step and those of the steps before (Wang et al. 2020, cross-batch memory), and the entropy term of
-SSCD (Pizzi et al. 2022, Eq. 4), which spreads strangers over the sphere. The learning rate warms up, stays, and falls
-to zero over the last steps; any checkpoint of the steady phase can be finished by ``--resume`` with other ``--steps``.
-What each step sees follows from the seed and the step's number, so a resumed run is the run it would have been.
+SSCD (Pizzi et al. 2022, Eq. 4), which spreads strangers over the sphere. The learning rate warms up, stays, and
+falls to zero over the last steps; any checkpoint of the steady phase can be finished by ``--resume`` with other
+``--steps``. What each step sees follows from the seed and the step's number, so a resumed run is the run it would
+have been.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +113,7 @@ class ReelprintNet(nn.Module):
         self.head = nn.Linear(256, dimensions)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The descriptors."""
         x = F.relu(self.stem_norm(self.stem((pictures - 0.5) * 4)))
         for block in self.blocks:
             x = block(x)
@@ -222,9 +223,7 @@ def train(
         with torch.autocast(where.type, dtype=torch.bfloat16):
             vectors = net(views.flatten(0, 1).to(memory_format=torch.channels_last))
         vectors = vectors.reshape(*views.shape[:2], -1)
-        loss, figures = contrastive_loss(
-            vectors, memory, temperature=recipe.temperature, entropy=recipe.entropy
-        )
+        loss, figures = contrastive_loss(vectors, memory, temperature=recipe.temperature, entropy=recipe.entropy)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -266,7 +265,7 @@ def _replace(path: Path, state: dict[str, Any]) -> None:
     """Writes a checkpoint that is whole or not there."""
     beside = path.with_suffix(".new")
     torch.save(state, beside)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def folded(net: ReelprintNet) -> dict[str, NDArray[np.float32]]:
@@ -295,7 +294,8 @@ def export(folder: Path, file: Path) -> None:
     saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     net = ReelprintNet(saved["average"]["head.weight"].shape[0])
     net.load_state_dict(saved["average"])
-    np.savez(file, **{name: values.astype(np.float16) for name, values in folded(net).items()})
+    halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in folded(net).items()}
+    np.savez(file, **halves)
 
 
 def main() -> None:

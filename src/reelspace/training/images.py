@@ -2,8 +2,8 @@
 
 A scene is a random field (about 1/f, as natural pictures are), sometimes a fractal or a grating, under a stack of
 opaque and soft shapes ("dead leaves", Lee, Mumford and Huang 2001), writing and light. Every scene is drawn twice,
-as two frames of one film: the camera and the light stay about the same, the nearer shapes have moved, or others have
-come. The two frames are different pictures to the descriptor: its hardest negatives.
+as two frames of one film: the camera and the light stay about the same, the nearer shapes have moved, or others
+have come. The two frames are different pictures to the descriptor: its hardest negatives.
 
 All arithmetic is batched torch on one device, and follows from the generator's seed alone.
 """
@@ -75,7 +75,10 @@ def glyphs(draw: Draw, count: int, side: int) -> torch.Tensor:
     row, column = torch.arange(cells, device=draw.device), torch.arange(cells, device=draw.device)
     gaps = ((row % 7) < 5).float()[:, None] * ((column % 4) < 3).float()[None, :]  # 3 x 5 cells per glyph
     words = draw.chance(count, 1, 1, cells // 4, of=0.8).repeat_interleave(4, dim=3)
-    centre, size = draw.uniform(count, 2, 1, 1, low=-0.9, high=0.9), draw.uniform(count, 2, 1, 1, low=0.08, high=0.7)
+    centre, size = (
+        draw.uniform(count, 2, 1, 1, low=-0.9, high=0.9),
+        draw.uniform(count, 2, 1, 1, low=0.08, high=0.7),
+    )
     y, x = _plane(side, draw.device)
     inside = ((x - centre[:, :1]).abs() < size[:, :1]) & ((y - centre[:, 1:]).abs() < size[:, 1:] * 0.5)
     zoom = draw.uniform(count, 1, 1, low=0.35, high=1.0)
@@ -84,7 +87,7 @@ def glyphs(draw: Draw, count: int, side: int) -> torch.Tensor:
 
 
 def scenes(draw: Draw, count: int, *, side: int = 96) -> torch.Tensor:
-    """Frames of made-up films, two of each: float32 (2 * count, 3, side, side) in [0, 1]; 2i and 2i + 1 are a film's."""
+    """Two frames of each of some made-up films, side by side: float32 (2 * count, 3, side, side) in [0, 1]."""
     films = _CHUNK // 2
     return torch.cat([_film(draw, min(films, count - first), side) for first in range(0, count, films)])
 
@@ -108,7 +111,7 @@ def _film(draw: Draw, n: int, side: int) -> torch.Tensor:
     texture = _pairs(smooth_field(draw, n, 3, side, draw.uniform(n, 1, 1, 1, low=0.5, high=1.1)))
     moved = draw.normal(n, 2).repeat_interleave(2, dim=0) * 0.25  # of the camera, between the frames
     moved[::2] = 0.0
-    picture = _leaves(draw, picture, texture, moved, y, x)
+    picture = _leaves(draw, picture, texture, moved)
     for _ in range(_SOFT):
         picture = _soft_shape(draw, picture, y, x)
     ink = _pairs(glyphs(draw, n, side)) * _pairs(draw.chance(n, 1, 1, 1, of=0.25))
@@ -147,10 +150,9 @@ def _julia(draw: Draw, n: int, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor
     return 1.5 * torch.sin(escape[:, None] * tones[0] + tones[1])
 
 
-def _leaves(
-    draw: Draw, picture: torch.Tensor, texture: torch.Tensor, moved: torch.Tensor, y: torch.Tensor, x: torch.Tensor
-) -> torch.Tensor:
-    """Opaque shapes over the pictures, the later the nearer; nearer ones move, or are others in the second frame."""
+def _leaves(draw: Draw, picture: torch.Tensor, texture: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    """Opaque shapes over the pictures, the later the nearer; in the second frame near ones moved, or are others."""
+    y, x = _plane(picture.shape[-1], draw.device)
     frames, films = len(picture), len(picture) // 2
     near = torch.linspace(0, 1, _LEAVES, device=draw.device)
     own = draw.uniform(films, _LEAVES)  # a film's shape stays, moves, or is another in the second frame
@@ -224,4 +226,3 @@ def _lit(draw: Draw, picture: torch.Tensor) -> torch.Tensor:
     spot = smooth_field(draw, films, 1, picture.shape[-1], torch.full((films, 1, 1, 1), 0.2, device=draw.device))
     dark = draw.chance(films, 1, 1, 1, of=0.25)
     return bright * _pairs(torch.sigmoid(spot * 4 + 0.5) * dark + 1 - dark)
-

@@ -1,8 +1,8 @@
 """reelprint: a frame descriptor learned from pictures drawn by formula, shipped inside the package.
 
 A small residual net (He et al. 2016) with GeM pooling (Radenovic et al. 2018) over 64 x 64 RGB, trained by
-`reelspace.training.descriptor` to tell a picture, however cropped, bordered, mirrored, turned, shrunk or re-coloured,
-from every other. No photograph and no film was seen in training: weights/MODEL_CARD.md.
+`reelspace.training.descriptor` to tell a picture, however cropped, bordered, mirrored, turned, shrunk or coloured
+anew, from every other. No photograph and no film was seen in training: weights/MODEL_CARD.md.
 
 It runs on numpy alone: each convolution is one matrix product over the windows of the picture.
 """
@@ -97,10 +97,13 @@ def descriptors(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
             x = np.maximum(inner, 0, out=inner)
         pooled = np.cbrt((np.maximum(x, 1e-6) ** 3).mean(axis=(1, 2)))
         found[some] = pooled @ net["head.weight"] + net["head.bias"]
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found
 
 
-def _convolved(x: NDArray[np.float32], net: dict[str, NDArray[np.float32]], name: str, *, stride: int) -> NDArray[np.float32]:
+def _convolved(
+    x: NDArray[np.float32], net: dict[str, NDArray[np.float32]], name: str, *, stride: int
+) -> NDArray[np.float32]:
     """A convolution with its bias, zeros around: (N, H, W, in) -> (N, H / stride, W / stride, out)."""
     weight, bias = net[f"{name}.weight"], net[f"{name}.bias"]
     size, _, deep, out = weight.shape
@@ -136,14 +139,18 @@ def _halved(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Means of 2 x 2 pixels: (N, 128, 128, 3) -> float32 (N, 64, 64, 3)."""
     wide = frames.astype(np.uint16)
     rows = wide[:, ::2] + wide[:, 1::2]
-    return (rows[:, :, ::2] + rows[:, :, 1::2]).astype(np.float32) / 4
+    return np.multiply(rows[:, :, ::2] + rows[:, :, 1::2], 0.25, dtype=np.float32)
 
 
 def _cut(frames: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.float32]:
     """A box of pixels scaled to the net's size: float32 (N, 64, 64, 3)."""
     top, bottom, left, right = box
-    across = np.einsum("xj,nijc->nixc", _scaling(right - left), frames[:, top:bottom, left:right].astype(np.float32), optimize=True)
-    return np.ascontiguousarray(np.einsum("yi,nixc->nyxc", _scaling(bottom - top), across, optimize=True), np.float32)
+    across = np.einsum(
+        "xj,nijc->nixc", _scaling(right - left), frames[:, top:bottom, left:right].astype(np.float32), optimize=True
+    )
+    return np.ascontiguousarray(
+        np.einsum("yi,nixc->nyxc", _scaling(bottom - top), across, optimize=True), np.float32
+    )
 
 
 @lru_cache(maxsize=256)
@@ -151,7 +158,8 @@ def _scaling(pixels: int) -> NDArray[np.float32]:
     """A line of pixels -> 64, each the mean of four points between pixel centres: (64, pixels)."""
     at = np.clip((np.arange(_NET_SIDE * 4) + 0.5) * pixels / (_NET_SIDE * 4) - 0.5, 0, pixels - 1)
     points = np.maximum(1 - np.abs(at[:, None] - np.arange(pixels)), 0)
-    return points.reshape(_NET_SIDE, 4, pixels).mean(axis=1).astype(np.float32)
+    scaling: NDArray[np.float32] = points.reshape(_NET_SIDE, 4, pixels).mean(axis=1).astype(np.float32)
+    return scaling
 
 
 @lru_cache(maxsize=1)
@@ -164,6 +172,8 @@ def _weights() -> dict[str, NDArray[np.float32]]:
     data = files("reelspace.encoders").joinpath("weights/reelprint.npz").read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != _SHA256:
-        raise FormatError(f"the weights of reelprint have digest {digest[:16]}, not {_SHA256[:16]}: install reelspace again")
+        raise FormatError(
+            f"the weights of reelprint have digest {digest[:16]}, not {_SHA256[:16]}: install reelspace again"
+        )
     with np.load(io.BytesIO(data)) as arrays:
         return {name: arrays[name].astype(np.float32) for name in arrays.files}
