@@ -17,6 +17,7 @@ _SUPPORT = 0.7  # of each side of a pane that must be edge
 _SMALLEST = 0.27  # linear size of a pane
 _LARGEST_AREA = 0.85  # of the picture: a larger pane says what the picture says
 _MOST_LINES = 8  # considered per direction
+_MIXED = 2  # pixels at a cut that may show both sides
 _SAME = 0.6  # overlap over union of two rectangles that count as one
 
 
@@ -40,7 +41,18 @@ def lasting_panes(
         chosen = list(found[index])
         for beside in (*found[max(index - 1, 0) : index], *found[index + 1 : index + 2]):
             chosen.extend(box for box in beside if all(_overlap(box, other) < _SAME for other in chosen))
-        yield slice(start, start + window), chosen[:at_most]
+        yield slice(start, start + window), [_within(box, frames.shape[1]) for box in chosen[:at_most]]
+
+
+def _within(box: tuple[int, int, int, int], side: int) -> tuple[int, int, int, int]:
+    """The box without the pixels in which scaling mixed it with what is around."""
+    top, bottom, left, right = box
+    return (
+        top + _MIXED * (top > 0),
+        bottom - _MIXED * (bottom < side),
+        left + _MIXED * (left > 0),
+        right - _MIXED * (right < side),
+    )
 
 
 def panes(frames: NDArray[np.uint8], *, at_most: int) -> list[tuple[int, int, int, int]]:
