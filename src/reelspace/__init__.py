@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reelspace.pair import align as align
     from reelspace.pair import tmk_compare as tmk_compare
     from reelspace.pair import tmk_hash as tmk_hash
+    from reelspace.pair import tmk_hashes as tmk_hashes
 
 _HOMES = {
     "Alignment": "reelspace.core.results",
@@ -47,6 +48,7 @@ _HOMES = {
     "probe": "reelspace.media",
     "tmk_compare": "reelspace.pair",
     "tmk_hash": "reelspace.pair",
+    "tmk_hashes": "reelspace.pair",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 # the one table names them

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from reelspace.alignment.offsets import METHODS as OFFSET_METHODS
 from reelspace.alignment.offsets import align_sequences
-from reelspace.alignment.tmk import TmkDescriptor, read_tmk, write_tmk
+from reelspace.alignment.tmk import TmkDescriptor, read_tmk
 from reelspace.alignment.tmk_scores import TmkMatch, compare_tmk
+from reelspace.core.machine import available_cores
 from reelspace.core.results import Alignment, CopySegment
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
 from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.encoders.models.pdqf_views import PdqfViews
-from reelspace.errors import InvalidArgument, UnknownName
+from reelspace.errors import InvalidArgument, MediaError, UnknownName
 from reelspace.extract.fingerprint import Fingerprints, fingerprint
 from reelspace.extract.plan import Plan, TmkSigner, descriptor_of
 from reelspace.media.sources import find_videos
 from reelspace.tasks import copies
 
-__all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash"]
+__all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash", "tmk_hashes"]
 
 ALIGN_METHODS = ("auto", *OFFSET_METHODS, "segments")
 """``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes
@@ -82,8 +85,9 @@ class Pair:
         """
         plan = Plan(encoders=(Pdqf(), PdqfViews()))
         sources = [_one_video(path) for path in (a, b)]
-        with ThreadPoolExecutor(2) as pool:
-            return cls(*pool.map(lambda source: fingerprint(source, plan), sources))
+        threads = max(1, available_cores() // 2)
+        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(2) as pool:
+            return cls(*pool.map(lambda source: fingerprint(source, plan, threads=threads), sources))
 
     def align(self, *, method: str = "auto", threshold: float | None = None) -> Alignment:
         """The offset by one method, with the copied segments beside it; arguments and errors as in `align`."""
@@ -166,30 +170,55 @@ class Pair:
         return offsets, (sums / most).astype(np.float32)
 
 
-def tmk_hash(
-    video: str | os.PathLike[str], *, output: str | os.PathLike[str] | None = None, fast: bool = False
-) -> TmkDescriptor:
+def tmk_hash(video: str | os.PathLike[str], *, fast: bool = False) -> TmkDescriptor:
     """The TMK descriptor of one video, interchangeable with ThreatExchange's unless it is ``fast``.
+
+    `reelspace.alignment.tmk.write_tmk` writes it to a file.
 
     Args:
         video: path or URL.
-        output: also write it to this ``.tmk`` file.
         fast: read the file quickly instead of exactly; never to be mixed with exact hashes.
 
     Raises:
         MediaError: when the video cannot be read.
-        InvalidArgument: when the folder of ``output`` is not there, or a fast hash is to be written: the format
-            cannot say that it is one.
     """
-    if output is not None and fast:
-        raise InvalidArgument("a .tmk file cannot say that it was made fast; write exact hashes only")
-    if output is not None and not Path(output).absolute().parent.is_dir():
-        raise InvalidArgument(f"there is no folder {Path(output).absolute().parent}; make it first")
-    made = fingerprint(_one_video(video), Plan(signers=(TmkSigner(fast=fast),), fast=fast))
-    descriptor = descriptor_of(made.signatures[0])
-    if output is not None:
-        write_tmk(descriptor, output)
-    return descriptor
+    ((_, found),) = tmk_hashes([_one_video(video)], fast=fast)
+    if isinstance(found, MediaError):
+        raise found
+    return found
+
+
+def tmk_hashes(
+    videos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    fast: bool = False,
+    workers: int | None = None,
+) -> Iterator[tuple[str, TmkDescriptor | MediaError]]:
+    """Hashes many videos side by side; yields (path, its descriptor or what is wrong with it), in order.
+
+    Args:
+        videos: paths, folders, globs, URLs.
+        fast: as in `tmk_hash`.
+        workers: files decoded at the same time; None for one per core.
+
+    Raises:
+        InvalidArgument: naming every path that is not there.
+    """
+    sources = find_videos(videos)
+    plan = Plan(signers=(TmkSigner(fast=fast),), fast=fast)
+    most = workers or available_cores()
+
+    def one(place: int) -> TmkDescriptor | MediaError:
+        left = len(sources) - place  # files from this one on; the last few share the cores that fall idle
+        try:
+            # Nobody asks for the content id here, so the file is not read for it.
+            made = fingerprint(sources[place], plan, video_id=sources[place], threads=max(1, most // left))
+        except MediaError as error:
+            return error
+        return descriptor_of(made.signatures[0])
+
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(most) as pool:
+        yield from zip(sources, pool.map(one, range(len(sources))), strict=True)
 
 
 def tmk_compare(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> TmkMatch:

@@ -118,12 +118,24 @@ def test_align_by_each_method(footage, run, method):
 
 def test_tmk_hash_and_compare_agree_with_one_another(footage, run, tmp_path):
     said = run("tmk", "hash", footage.folder / "clip-1.mp4", "-o", tmp_path / "a.tmk", "--json")
-    assert said.json["frames"] == read_tmk(tmp_path / "a.tmk").frame_count
+    assert said.json["hashes"][0]["frames"] == read_tmk(tmp_path / "a.tmk").frame_count
     same = run("tmk", "compare", tmp_path / "a.tmk", footage.folder / "clip-1.mp4", "--json").json
     assert same["level1"] == pytest.approx(1, abs=1e-5)
     assert same["level2"] == pytest.approx(1, abs=1e-5)
     other = run("tmk", "compare", tmp_path / "a.tmk", footage.folder / "clip-2.mp4", "--json").json
     assert max(other["level1"], other["level2"]) < 0.7
+
+
+def test_hashing_a_folder_writes_a_file_each_and_one_broken_video_does_not_stop_it(footage, run, tmp_path):
+    said = run("tmk", "hash", footage.folder, "-o", tmp_path / "hashes", "--json")
+    assert said.status == 1
+    assert [Path(f["video"]).name for f in said.json["failures"]] == ["broken.mp4"]
+    assert {p.name for p in (tmp_path / "hashes").iterdir()} == {
+        *(f"clip-{n}.tmk" for n in (1, 2, 3)),
+        "clip-1-trimmed.tmk",
+        "clip-2-mirrored.tmk",
+    }
+    assert run("tmk", "hash", footage.folder, "-o", tmp_path / "one.tmk").status == 2
 
 
 def test_export_writes_vectors_with_their_space(footage, run, tmp_path):

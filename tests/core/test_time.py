@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_overlap_and_iou_count_the_shared_hundredths(a: Span, b: Span) -> None:
 def test_a_union_covers_the_same_hundredths_and_is_disjoint(many: list[Span]) -> None:
     merged = union(many)
     assert set().union(*map(ticks, merged)) == set().union(*map(ticks, many))
-    assert all(a.end < b.start for a, b in zip(merged, merged[1:], strict=False))
+    assert all(a.end < b.start for a, b in pairwise(merged))
     assert math.isclose(total_seconds(many), len(set().union(*map(ticks, many))) / 100, abs_tol=1e-9)
 
 

@@ -46,7 +46,7 @@ class Endless:
 def decode(
     monkeypatch: pytest.MonkeyPatch, plan: Plan, count: int, shape: tuple[int, ...] = (64, 64, 3)
 ) -> Fingerprints:
-    monkeypatch.setattr(fingerprint_module, "open_video", lambda source, fast: Endless(count, shape))
+    monkeypatch.setattr(fingerprint_module, "open_video", lambda source, fast, threads: Endless(count, shape))
     return fingerprint("x.mp4", plan, video_id="0" * 64)
 
 

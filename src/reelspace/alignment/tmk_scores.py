@@ -20,7 +20,6 @@ The arithmetic is array API: numpy arrays run on the CPU's cores, torch tensors 
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +35,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from reelspace.alignment.tmk import TmkDescriptor, read_tmk
+from reelspace.core.machine import available_cores
 from reelspace.errors import InvalidArgument, MissingExtra, SpaceMismatch
 
 __all__ = [
@@ -268,12 +268,6 @@ def _plan(stack: TmkStack, tolerance: float) -> _Plan:
     )
 
 
-def _cores() -> int:
-    """Cores given to this process; macOS and Windows only know how many there are."""
-    given = getattr(os, "sched_getaffinity", None)
-    return len(given(0)) if given else os.cpu_count() or 1
-
-
 class _Workers:
     """Runs a function over items: in threads with one BLAS thread each for numpy, one after another for torch."""
 
@@ -281,7 +275,7 @@ class _Workers:
         if workers is not None and workers < 1:
             raise InvalidArgument(f"at least one worker is needed, got {workers}")
         own = array_api_compat.is_numpy_array(stack.waves)
-        self._count = (workers or _cores()) if own else 0
+        self._count = (workers or available_cores()) if own else 0
 
     def each(self, function: Callable[[Any], None], items: Iterable[Any]) -> None:
         if self._count < 1:

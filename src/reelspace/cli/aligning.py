@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
-from reelspace.cli.output import console, print_json
+from reelspace.alignment.tmk import write_tmk
+from reelspace.cli.output import console, notices, print_json, print_rows
 from reelspace.core.time import Span
-from reelspace.pair import Pair
+from reelspace.errors import InvalidArgument, MediaError
+from reelspace.pair import Pair, tmk_hashes
 from reelspace.pair import tmk_compare as compare_hashes
-from reelspace.pair import tmk_hash as hash_video
 
 __all__ = ["align", "tmk_compare", "tmk_hash"]
 
@@ -62,15 +64,33 @@ def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None
         out.print(f"{name}: {escape(path)}")
 
 
-def tmk_hash(video: str, *, output: Path, as_json: bool) -> None:
+def tmk_hash(videos: Sequence[str], *, output: Path, workers: int | None, as_json: bool) -> None:
     """Runs `reelspace tmk hash`."""
-    descriptor = hash_video(video, output=output)
-    facts = {"video": video, "output": str(output), "frames": descriptor.frame_count}
+    single = output.suffix == ".tmk"
+    if single and not output.absolute().parent.is_dir():
+        raise InvalidArgument(f"there is no folder {output.absolute().parent}; make it first")
+    written: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    for source, found in tmk_hashes(videos, workers=workers):
+        if isinstance(found, MediaError):
+            failed.append({"video": source, "reason": found.reason})
+            notices().print(f"[red]failed[/]  {escape(source)}: {escape(found.reason)}")
+            continue
+        if single and written:
+            raise InvalidArgument(f"{output} takes one hash, but there are several videos; give a folder")
+        place = output if single else output / f"{Path(source).stem}.tmk"
+        if not single:
+            output.mkdir(parents=True, exist_ok=True)
+            if any(other["output"] == str(place) for other in written):
+                place = output / f"{Path(source).name}.tmk"  # two videos that differ by suffix only
+        write_tmk(found, place)
+        written.append({"video": source, "output": str(place), "frames": found.frame_count})
     if as_json:
-        print_json(facts)
+        print_json({"hashes": written, "failures": failed})
     else:
-        rate = descriptor.frames_per_second
-        console().print(f"{escape(str(output))}: {descriptor.frame_count} frames at {rate} per second")
+        print_rows([(str(w["output"]), f"{w['frames']} frames") for w in written])
+    if failed:
+        raise SystemExit(1)
 
 
 def tmk_compare(a: str, b: str, *, as_json: bool) -> None:

@@ -168,14 +168,15 @@ def align(
 
 @tmk.command("hash")
 def tmk_hash(
-    video: Annotated[str, typer.Argument(help="A video.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .tmk file to write.")],
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs or URLs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .tmk file, or a folder for several videos.")],
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Hash one video into a .tmk file that ThreatExchange's tools read."""
+    """Hash videos into .tmk files that ThreatExchange's tools read."""
     from reelspace.cli import aligning
 
-    aligning.tmk_hash(video, output=output, as_json=as_json)
+    aligning.tmk_hash(videos, output=output, workers=workers, as_json=as_json)
 
 
 @tmk.command("compare")

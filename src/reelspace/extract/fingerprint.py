@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +16,7 @@ from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.video import Video
 from reelspace.encoders.encoder import FrameEncoder
-from reelspace.errors import Truncated
+from reelspace.errors import DecodeFailed, Truncated
 from reelspace.extract.plan import Plan, Summing
 from reelspace.media import open_video
 from reelspace.media.sources import content_id
@@ -59,6 +61,7 @@ def fingerprint(
     video_id: str | None = None,
     encoders: Sequence[int] | None = None,
     signers: Sequence[int] | None = None,
+    threads: int = 1,
     on_progress: Callable[[float], None] | None = None,
 ) -> Fingerprints:
     """Decodes a file once for everything in ``plan``. Memory does not depend on its length but for the rows.
@@ -69,11 +72,33 @@ def fingerprint(
         video_id: its content id, where it is known; else the file is read for it first.
         encoders: the numbers of those wanted; None for all.
         signers: likewise.
+        threads: that decode it; many files are better decoded side by side, on one thread each.
         on_progress: told the second of the video that was reached, for every frame.
 
     Raises:
         MediaError: when the file cannot be used; `Truncated` only where the plan does not keep partial files.
     """
+    known_id = video_id or content_id(source)
+    decode = partial(
+        _decoded, source, plan, video_id=known_id, encoders=encoders, signers=signers, on_progress=on_progress
+    )
+    if threads > 1:
+        # What comes out before a break is certain on one thread only.
+        with contextlib.suppress(DecodeFailed, Truncated):
+            return decode(threads=threads)
+    return decode(threads=1)
+
+
+def _decoded(
+    source: str,
+    plan: Plan,
+    *,
+    video_id: str,
+    encoders: Sequence[int] | None,
+    signers: Sequence[int] | None,
+    threads: int,
+    on_progress: Callable[[float], None] | None,
+) -> Fingerprints:
     wanted = range(len(plan.encoders)) if encoders is None else encoders
     rows = [_Rows(plan.encoders[i], plan.encoder_space(i)) for i in wanted]
     chosen = plan.signers if signers is None else [plan.signers[i] for i in signers]
@@ -81,8 +106,7 @@ def fingerprint(
     takers: list[_Taker] = [*rows, *sums]
     batches = [_Batch(taker) for taker in takers]
     note, shown_seconds = None, 0.0
-    known_id = video_id or content_id(source)
-    with open_video(source, fast=plan.fast) as reader:
+    with open_video(source, fast=plan.fast, threads=threads) as reader:
         try:
             for tap, frame in reader.read([taker.tap for taker in takers]):
                 batches[tap].push(frame)
@@ -90,7 +114,7 @@ def fingerprint(
                 if on_progress is not None:
                     on_progress(shown_seconds)
         except Truncated as error:
-            if not plan.keep_partial:
+            if threads > 1 or not plan.keep_partial:
                 raise
             note = error.reason
         video = reader.video
@@ -98,7 +122,7 @@ def fingerprint(
         batch.flush()
     seen_seconds = shown_seconds + (float(1 / video.frame_rate) if video.frame_rate else 0.0)
     return Fingerprints(
-        known_id,
+        video_id,
         video,
         seen_seconds,
         tuple(row.finish(trusted_seconds(video.duration_seconds, seen_seconds)) for row in rows),

@@ -21,9 +21,10 @@ __all__ = ["Broken", "Failed", "Hashed", "Job", "Wanted"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Read this file and say what content it has."""
+    """Read this file and say what content it has; decode it on so many threads, if at all."""
 
     source: str
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)

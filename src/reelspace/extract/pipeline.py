@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 
+from reelspace.core.machine import available_cores
 from reelspace.errors import CannotOpen, InvalidArgument, ReelspaceError
 from reelspace.extract.events import Event, FileDone, Outcome, Progress, Report
 from reelspace.extract.fingerprint import Fingerprints
@@ -127,11 +128,6 @@ def _signals(stopping: threading.Event) -> Iterator[None]:
         restore()
 
 
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _ignore(event: Event) -> None:
     """What nobody watches."""
 
@@ -155,7 +151,7 @@ class _Run:
         self._tell = tell
         self._seats: list[Seat] = []
         self._in_process = workers == 0
-        self._most_seats = _cores() if workers is None else max(1, workers)
+        self._most_seats = available_cores() if workers is None else max(1, workers)
         self._encoder_tables = [frame_table_name(e.space) for e in plan.encoders]
         self._signer_tables = [signature_table_name(plan.signer_space(i)) for i in range(len(plan.signers))]
         self._all_tables = frozenset((*self._encoder_tables, *self._signer_tables))
@@ -223,12 +219,17 @@ class _Run:
                 seat = Seat(self._plan, in_process=self._in_process)
                 self._seats.append(seat)
             try:
-                seat.give(source, claim, size_bytes=stamp.size_bytes)
+                seat.give(source, claim, size_bytes=stamp.size_bytes, threads=self._threads_each())
             except OSError:  # it died while it was idle, which is not this file's fault
                 claim.release()
                 seat.end()
                 self._seats.remove(seat)
                 self._todo.appendleft(source)
+
+    def _threads_each(self) -> int:
+        """Decoding threads of the next file: 1 while there are files for all workers, more for the last few."""
+        busy = sum(seat.source is not None for seat in self._seats)
+        return max(1, self._most_seats // (busy + 1 + len(self._todo)))
 
     def _next_work(self, stopping: threading.Event) -> tuple[str, Stamp, FileLock] | None:
         """The next file that needs work, claimed."""

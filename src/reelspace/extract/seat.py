@@ -79,12 +79,12 @@ class Seat:
         self.allowed_seconds = 0.0
         self.video_seconds = 0.0
 
-    def give(self, source: str, claim: FileLock, *, size_bytes: int) -> None:
-        """Sets the worker to a file."""
+    def give(self, source: str, claim: FileLock, *, size_bytes: int, threads: int) -> None:
+        """Sets the worker to a file, to be decoded on so many threads."""
         self._rest()
         self.source, self.claim = source, claim
         self.allowed_seconds = size_bytes / HASHED_BYTES_PER_SECOND  # reading it all comes before the first word
-        self.connection.send(Job(source))
+        self.connection.send(Job(source, threads))
 
     def ask(self, wanted: Wanted) -> None:
         """Says what its file still needs."""

@@ -70,6 +70,7 @@ def _answer(connection: Connection, job: Job, plan: Plan) -> None:
             video_id=video_id,
             encoders=wanted.encoders,
             signers=wanted.signers,
+            threads=job.threads,
             on_progress=_Teller(connection, job.source).tell,
         )
         if stamp_of(job.source) != stamp:

@@ -13,7 +13,6 @@ A segment's score is the chance that it is the same footage: `same_footage`.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from reelspace.alignment.similarity import (
     similarity,
 )
 from reelspace.core.looks import Look
+from reelspace.core.machine import available_cores
 from reelspace.core.results import CopySegment
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
@@ -200,7 +200,7 @@ def find_copies(
         return [Found(index, *matched) for matched in found]
 
     # One query per core; each product then keeps to one core, for many small ones do not gain by more.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(_cores()) as pool:
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
         found = [pair for pairs in pool.map(matches, range(len(order))) for pair in pairs]
     return sorted(found, key=lambda pair: -pair.segments[0].score)
 
@@ -400,11 +400,6 @@ def _changes(vectors: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[
     place = np.arange(len(still))
     found: NDArray[np.bool_] = (place - np.maximum.accumulate(np.where(still, 0, place))) % 4 == 0
     return found
-
-
-def _cores() -> int:
-    """Cores given to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _segments(

@@ -43,10 +43,14 @@ def pdqf(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """PDQF features of 64x64 pictures: uint8 (N, 64, 64, 3) to float32 (N, 256), row-major 16x16, not normalised.
 
     ``D Y D^T`` with luma ``Y = 0.299 R + 0.587 G + 0.114 B`` in 0..255 and ``D`` rows 1..16 of the 64-point DCT.
+    Gray pictures (N, 64, 64) are taken as luma.
 
     Raises:
         InvalidArgument: for another shape or dtype.
     """
+    if rgb.dtype == np.uint8 and rgb.shape[1:] == (_SIZE, _SIZE):
+        luma: NDArray[np.float32] = (_DCT @ rgb.astype(np.float32) @ _DCT.T).reshape(len(rgb), _KEPT * _KEPT)
+        return luma
     if rgb.dtype != np.uint8 or rgb.ndim != 4 or rgb.shape[1:] != (_SIZE, _SIZE, 3):
         raise InvalidArgument(f"PDQF takes uint8 pictures (N, 64, 64, 3), got {rgb.dtype} {rgb.shape}")
     count = len(rgb)
@@ -85,19 +89,20 @@ class Pdqf:
 
     Args:
         fast: for readers opened with ``fast=True``, which leave out frames that no other refers to, and the loop
-            filter; the scaler is the quick one too. TMK descriptors keep a cosine above 0.999 to the exact ones.
-            The vectors have an identity of their own and are not mixed with exact ones.
+            filter; the picture is the decoder's own luma, scaled by areas. TMK descriptors keep a cosine above
+            0.999 to the exact ones. The vectors have an identity of their own and are not mixed with exact ones.
     """
 
     def __init__(self, *, fast: bool = False) -> None:
-        self._tap = Tap(FfmpegRate(FRAMES_PER_SECOND), Picture(_SIZE, _SIZE, exact=not fast))
+        picture = Picture(_SIZE, _SIZE, "gray", "area") if fast else Picture(_SIZE, _SIZE, exact=True)
+        self._tap = Tap(FfmpegRate(FRAMES_PER_SECOND), picture)
         self._space = Space(
             "pdqf",
             _KEPT * _KEPT,
             {
                 "frames": f"ffmpeg -r {FRAMES_PER_SECOND}, exact durations",
                 "decoding": "reference frames only, no loop filter" if fast else "complete",
-                "picture": f"{_SIZE}x{_SIZE} rgb24 bicubic" + ("" if fast else ", ffmpeg's bytes"),
+                "picture": f"{_SIZE}x{_SIZE} " + ("luma, area" if fast else "rgb24 bicubic, ffmpeg's bytes"),
                 "luma": [0.299, 0.587, 0.114],
                 "normalised": False,
             },
@@ -110,11 +115,11 @@ class Pdqf:
 
     @property
     def tap(self) -> Tap:
-        """64x64 RGB pictures at 15 per second."""
+        """64x64 pictures at 15 per second: RGB, or luma when ``fast``."""
         return self._tap
 
     def encode(self, frames: NDArray[np.uint8]) -> Described:
-        """Features of uint8 (N, 64, 64, 3), one view per frame.
+        """Features of uint8 (N, 64, 64, 3) or (N, 64, 64), one view per frame.
 
         The weight is 1, or 0 where the picture's structure is fainter than one gray level: black, white, one
         colour.
