@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,7 @@ __all__ = ["Recipe", "ReelprintNet", "contrastive_loss", "folded", "train"]
 
 _COPIES = (0.5, 0.75, 1.0)  # strength of the edits of each copy of a picture: some lessons are easier
 _LOG_EVERY = 25
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ def train(
             line = {name: round(float(np.mean([r[name] for r in recent])), 4) for name in recent[0]}
             entry = {"step": step + 1, "seconds": round(time.perf_counter() - began, 1), **line}
             log.append({**entry, "rate": recipe.rate(step)})
+            _LOGGER.info(json.dumps(log[-1]))
             recent.clear()
             (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
         if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
@@ -317,6 +320,7 @@ def main() -> None:
     if arguments.command == "export":
         export(arguments.folder, arguments.file)
         return
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(arguments.threads)
     recipe = replace(plain, **{name: getattr(arguments, name) for name in asdict(plain)})
     train(arguments.folder, recipe, device=arguments.device, resume=arguments.resume)
