@@ -63,7 +63,6 @@ _BLOCK_ROWS = 8_192
 _MOST_PRODUCTS = 16_000_000  # similarities held at once by each core, 4 bytes each
 _STILL = 0.97  # cosine of neighbouring rows of a picture that stands still
 _SURE = 0.995  # similarity beyond which more says nothing
-_BEST_FRAMES = 4  # a candidate is judged by its best few frames: a copy may be short
 _LOOKS_PER_PAIR = 3
 _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's side
 _REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
@@ -109,7 +108,10 @@ class Curve(NamedTuple):
 # intercept then lowered by 3: in a library pairs of strangers outnumber copies by far more than there.
 _PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 3.0)
 
-_REELPRINT = Curve(5.0, 1.5, 0.0, -8.0)
+# Similarity and intercept fitted on pairs drawn by formula (`python -m reelspace.training.calibration --films 600`),
+# the slope of the frames on the tuning half: made-up frames are more independent than real ones. The intercept is
+# lowered by 3 as above, and by 3 more, since on the tuning half takes of one room were liker than made-up strangers.
+_REELPRINT = Curve(7.08, 5.5, 0.0, -10.49 - 3.0 - 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +122,23 @@ class _Encoded:
         looks: the ways of looking at two of them that are tried for every pair.
         near: looks a small step beside one.
         threshold: similarity at which a frame pair speaks for a copy; segments are sought at this level.
+        best_frames: a candidate is judged by its best few frames: a copy may be short.
         curve: of the segments' scores.
     """
 
     looks: Callable[[], Sequence[Look]]
     near: Callable[[Look, float], list[Look]]
     threshold: float
+    best_frames: int
     curve: Curve
 
 
 def _encoded(space: Space) -> _Encoded:
     """The row of an encoder; only the plain look, and PDQF's numbers, where it has none."""
-    plain = _Encoded(lambda: (Look.plain(space.dimensions),), lambda _look, _step: [], 0.45, _PDQF_VIEWS)
+    plain = _Encoded(lambda: (Look.plain(space.dimensions),), lambda _look, _step: [], 0.45, 4, _PDQF_VIEWS)
     encoders = {
-        "pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near, 0.45, _PDQF_VIEWS),
-        "reelprint": replace(plain, threshold=0.6, curve=_REELPRINT),  # it sees through edits by itself
+        "pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near, 0.45, 4, _PDQF_VIEWS),
+        "reelprint": replace(plain, threshold=0.6, best_frames=2, curve=_REELPRINT),
     }
     return encoders.get(space.name, plain)
 
@@ -228,7 +232,9 @@ def match(
     looks = encoded.looks()
     rows = frame_rows(query)
     found: list[Match] = []
-    for index, best_looks in _candidates(rows, references, looks, k=k, skip=skip, nearest=nearest):
+    for index, best_looks in _candidates(
+        rows, references, looks, encoded.best_frames, k=k, skip=skip, nearest=nearest
+    ):
         reference = references.sequence(index)
         segments = _segments(
             (rows, query.duration_seconds),
@@ -283,6 +289,7 @@ def _candidates(
     query: FrameRows,
     references: FrameMatrix,
     looks: Sequence[Look],
+    best_frames: int,
     *,
     k: int,
     skip: Sequence[int],
@@ -304,9 +311,9 @@ def _candidates(
     vectors = (plain @ _search_maps(tuple(looks), plain.shape[1]).T).reshape(len(plain), len(looks), -1)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=2, keepdims=True), 1e-9)
     scores = (
-        _scores_by_product(vectors, references)
+        _scores_by_product(vectors, references, best_frames)
         if nearest is None
-        else _scores_by_index(vectors, references, nearest)
+        else _scores_by_index(vectors, references, nearest, best_frames)
     )
     if len(references) > 20:
         scores -= np.median(scores, axis=1, keepdims=True)  # a look that likes everybody says little
@@ -323,10 +330,12 @@ def _search_maps(looks: tuple[Look, ...], dimensions: int) -> NDArray[np.float32
     return np.concatenate([look.of_reference(eye) @ look.of_query(eye).T for look in looks])
 
 
-def _scores_by_product(vectors: NDArray[np.float32], references: FrameMatrix) -> NDArray[np.float32]:
+def _scores_by_product(
+    vectors: NDArray[np.float32], references: FrameMatrix, best_frames: int
+) -> NDArray[np.float32]:
     """Mean similarity of each video's best few frame pairs, per look: (L, V). Exact, block by block."""
     frames, looks, dimensions = vectors.shape
-    top = min(_BEST_FRAMES, frames)
+    top = min(best_frames, frames)
     scores = np.zeros((looks, len(references)), np.float32)
     at_once = max(1, _MOST_PRODUCTS // (_BLOCK_ROWS * looks))  # frames of the query
     for block, weights, videos in _blocks(references):
@@ -344,11 +353,11 @@ def _scores_by_product(vectors: NDArray[np.float32], references: FrameMatrix) ->
 
 
 def _scores_by_index(
-    vectors: NDArray[np.float32], references: FrameMatrix, nearest: Nearest
+    vectors: NDArray[np.float32], references: FrameMatrix, nearest: Nearest, best_frames: int
 ) -> NDArray[np.float32]:
     """The same from the nearest rows that an index knows; a video not among them scores 0."""
     frames, looks, dimensions = vectors.shape
-    top = min(_BEST_FRAMES, frames)
+    top = min(best_frames, frames)
     rows, cosines = nearest(vectors.reshape(-1, dimensions), 64)
     videos = np.searchsorted(references.bounds, rows, side="right") - 1
     hit, where = np.unique(videos, return_inverse=True)

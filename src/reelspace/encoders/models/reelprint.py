@@ -29,12 +29,16 @@ from reelspace.errors import FormatError
 __all__ = ["DIMENSIONS", "Reelprint", "descriptors"]
 
 DIMENSIONS = 256
-_SHA256 = "0"
+_SHA256 = "b6515686530e61ecad1ed2075b4289dfc6ef74ed6b7d68291c573ead5e052b6d"
 _NET_SIDE = 64  # rows and columns the net reads
 _TAP_SIDE = 128  # and of the picture asked for, so that what is inside borders is still sharp
 _PANES = 2  # pictures in a picture that are described
 _FLAT = 2.0  # standard deviation of gray levels at which a picture begins to be evidence
 _CLEAR = 12.0  # and at which it is full evidence
+_BLOCKS = 8  # per side, over which structure is counted
+_DETAIL = 3.0  # standard deviation of gray levels at which a block shows something
+_EMPTY = 0.05  # share of the blocks that show something, at which a picture begins to be evidence
+_FULL = 0.3  # and at which it is full evidence
 _AT_ONCE = 16  # frames per matrix product: what they need stays in the processor's cache
 
 
@@ -61,6 +65,7 @@ class Reelprint:
             "side_pixels": _TAP_SIDE,
             "filter": "area",
             "views": ["whole", "without borders", "pane", "pane"],
+            "evidence": [_FLAT, _CLEAR, _DETAIL, _EMPTY, _FULL],
         }
         object.__setattr__(self, "space", Space("reelprint", DIMENSIONS, parameters))
         picture = Picture(_TAP_SIDE, _TAP_SIDE, "rgb24", "area")
@@ -125,9 +130,17 @@ def _convolved(
 
 
 def _describe(pictures: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Vectors (n, 256) and weights (n,) of pictures (n, 64, 64, 3) in [0, 255]; flat ones have weight 0."""
+    """Vectors (n, 256) and weights (n,) of pictures (n, 64, 64, 3) in [0, 255].
+
+    Flat pictures have weight 0, and so have ramps, plain walls and a lone spot on black: what is alike in them is
+    alike in many.
+    """
     gray = pictures @ np.array([0.299, 0.587, 0.114], np.float32)
-    weights = np.clip((gray.std(axis=(1, 2)) - _FLAT) / (_CLEAR - _FLAT), 0, 1).astype(np.float32)
+    size = _NET_SIDE // _BLOCKS
+    blocks = gray.reshape(-1, _BLOCKS, size, _BLOCKS, size).std(axis=(2, 4))  # (n, 8, 8)
+    shown_share = (blocks > _DETAIL).mean(axis=(1, 2))
+    contrast = np.clip((gray.std(axis=(1, 2)) - _FLAT) / (_CLEAR - _FLAT), 0, 1)
+    weights = (contrast * np.clip((shown_share - _EMPTY) / (_FULL - _EMPTY), 0, 1)).astype(np.float32)
     vectors = np.zeros((len(pictures), DIMENSIONS), np.float32)
     shown = weights > 0
     if shown.any():
