@@ -1,12 +1,13 @@
 """How well copies are found and placed: variants, natural clips that must not match, and edits with known truth.
 
     python benchmarks/copies_quality.py [--videos ../shared/videos] [--half report|tune] [--method hough]
-                                        [--encoder pdqf-views|reelprint] [--queries FOLDER]
+                                        [--encoder pdqf-views|reelprint|both] [--queries FOLDER]
 
 Clips are split in two halves by the hash of their name: thresholds and the score's curve were fitted on the `tune`
 half; figures are reported on the other. Every edit of a clip (benchmarks/copy_edits.py) is searched for among all
-natural clips. A pair is false when the query shows nothing of the reference. With `--queries` the edited clips are
-kept in a folder, so that encoders are compared on the very same files.
+natural clips. With `--encoder both` a pair has the higher of its two scores. A pair is false when the query shows
+nothing of the reference. With `--queries` the edited clips are kept in a folder, so that encoders are compared on
+the very same files.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ class Setting:
     """What every query is made from and searched in; handed to each worker once."""
 
     clips: dict[str, np.ndarray]
-    library: FrameMatrix
+    libraries: tuple[FrameMatrix, ...]  # one per encoder
+    encoders: tuple[FrameEncoder, ...]
     method: str
-    encoder: FrameEncoder
     queries: Path | None
 
 
@@ -102,9 +103,14 @@ def answer(job: tuple[str, str]) -> Answer:
     with tempfile.TemporaryDirectory() as folder:
         folder_of_queries = setting.queries or Path(folder)
         path, truths = rendered(folder_of_queries, name, edit, setting.clips, list(setting.clips))
-        query = describe(path, setting.encoder)
-    found = () if query is None else copies.match(query, setting.library, threshold=0, k=10, method=setting.method)
-    return Answer(edit, tuple(truths), tuple((setting.library.video_ids[f.reference], f.segments) for f in found))
+        described = [describe(path, encoder) for encoder in setting.encoders]
+    best: dict[str, tuple[CopySegment, ...]] = {}
+    for query, library in zip(described, setting.libraries, strict=True):
+        found = () if query is None else copies.match(query, library, threshold=0, k=10, method=setting.method)
+        for name, segments in ((library.video_ids[f.reference], f.segments) for f in found):
+            if name not in best or segments[0].score > best[name][0].score:
+                best[name] = segments
+    return Answer(edit, tuple(truths), tuple(best.items()))
 
 
 def rendered(
@@ -300,7 +306,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, default=here)
     parser.add_argument("--half", choices=["report", "tune"], default="report")
     parser.add_argument("--method", default="hough")
-    parser.add_argument("--encoder", choices=list(ENCODERS), default="pdqf-views")
+    parser.add_argument("--encoder", choices=[*ENCODERS, "both"], default="pdqf-views")
     parser.add_argument("--queries", type=Path, help="folder in which edited clips are kept from run to run")
     parser.add_argument("--every", type=int, default=1, help="use every n-th query only")
     parser.add_argument("--workers", type=int, default=2)
@@ -308,19 +314,23 @@ def main() -> None:
 
     files = sorted(arguments.videos.glob("*/*"))
     names = [f"{p.parent.name}/{p.name}" for p in files]
-    encoder = ENCODERS[arguments.encoder]
+    encoders = tuple(ENCODERS.values()) if arguments.encoder == "both" else (ENCODERS[arguments.encoder],)
     if arguments.queries is not None:
         arguments.queries.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(arguments.workers) as pool:
-        described = dict(zip(names, pool.map(partial(describe, encoder=encoder), files), strict=True))
-        read = {name: sequence for name, sequence in described.items() if sequence is not None and len(sequence)}
-        natural = [n for n in read if n.startswith("natural/")]
+        read: list[dict[str, FrameSequence]] = []
+        for encoder in encoders:
+            described = zip(names, pool.map(partial(describe, encoder=encoder), files), strict=True)
+            read.append({name: sequence for name, sequence in described if sequence is not None and len(sequence)})
+        natural = [n for n in names if n.startswith("natural/") and all(n in one for one in read)]
         mine = [n for n in natural if tuning_half(n) == (arguments.half == "tune")]
         clips = dict(zip(mine, pool.map(load_clip, [arguments.videos / n for n in mine]), strict=True))
-    natural_table(arguments.videos, FrameMatrix.concatenate(list(read.values()), list(read)), arguments.method)
-    speed_table(encoder)
-    library = FrameMatrix.concatenate([read[n] for n in natural], natural)
-    setting = Setting(clips, library, arguments.method, encoder, arguments.queries)
+    for encoder, one in zip(encoders, read, strict=True):
+        print(f"\n{encoder.space.name}")
+        natural_table(arguments.videos, FrameMatrix.concatenate(list(one.values()), list(one)), arguments.method)
+        speed_table(encoder)
+    libraries = tuple(FrameMatrix.concatenate([one[n] for n in natural], natural) for one in read)
+    setting = Setting(clips, libraries, encoders, arguments.method, arguments.queries)
     jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
     with ProcessPoolExecutor(arguments.workers, initializer=SETTING.append, initargs=(setting,)) as pool:
         answers = list(pool.map(answer, jobs, chunksize=4))

@@ -108,9 +108,9 @@ class Curve(NamedTuple):
 # intercept then lowered by 3: in a library pairs of strangers outnumber copies by far more than there.
 _PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 3.0)
 
-# Similarity and intercept fitted on pairs drawn by formula (`python -m reelspace.training.calibration --films 600`),
-# the slope of the frames on the tuning half: made-up frames are more independent than real ones. The intercept is
-# lowered by 3 as above, and by 3 more, since on the tuning half takes of one room were liker than made-up strangers.
+# Similarity and intercept fitted on pairs drawn by formula (`python -m reelspace.training.calibration`), the slope
+# of the frames on the tuning half: made-up frames are more independent than real ones. The intercept is lowered by
+# 3 as above, and by 3 more: on the tuning half takes of one room were liker than made-up strangers.
 _REELPRINT = Curve(7.08, 5.5, 0.0, -10.49 - 3.0 - 3.0)
 
 
