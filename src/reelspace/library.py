@@ -21,7 +21,7 @@ from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, default_plan
 from reelspace.extract.stamps import stamp_of
-from reelspace.media.sources import find_videos
+from reelspace.media.sources import find_videos, source_names
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
 from reelspace.tasks import copies as copying
@@ -160,11 +160,13 @@ class Library:
         return self._store.spaces()
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
-        """Takes files out of the library; returns how many it knew. The files themselves are not touched."""
-        known = self._store.ledger()
-        wanted = {os.fspath(path) for path in paths}
-        wanted |= {str(Path(path).absolute()) for path in wanted if "://" not in path}
-        return self._store.forget(wanted & known.keys())
+        """Takes files, and all of folders, out of the library; returns how many files it knew.
+
+        The files themselves are not touched, and need not be there any more.
+        """
+        wanted = {name for path in paths for name in source_names(path)}
+        folders = tuple(f"{name}/" for name in wanted)
+        return self._store.forget({s for s in self._store.ledger() if s in wanted or s.startswith(folders)})
 
     def export(self, output: str | os.PathLike[str], *, what: str = "frames") -> int:
         """Writes ``frames``, ``signatures`` or ``videos`` to a ``.npz`` or ``.parquet`` file, with their space.
