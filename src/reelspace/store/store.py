@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -51,6 +52,7 @@ RECORD_NAME = "library.json"
 KEEP_VERSIONS = timedelta(minutes=10)
 COMPACT_AFTER_FRAGMENTS = 200
 BATCH_ROWS = 8192
+_PLACE_IN_SOURCE = re.compile(r", /\S+\.rs:[\d:]+")  # LanceDB's, in its errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +444,11 @@ class Store:
                 yield step
                 step.publish()
             except (OSError, RuntimeError) as error:  # what LanceDB raises when the disk is full or gone
-                raise StoreError(f"{self.place} could not be written: {error}") from error
+                said = _PLACE_IN_SOURCE.sub("", str(error))
+                raise StoreError(
+                    f"{self.place} could not be written: {said}; make room or amends there, then run the "
+                    "same command again (what was done before is kept)"
+                ) from error
 
     def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
         """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
