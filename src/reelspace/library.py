@@ -20,7 +20,7 @@ from reelspace.extract.events import Event, Report
 from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, default_plan
-from reelspace.extract.stamps import stamp_of
+from reelspace.extract.stamps import missing, stamp_of
 from reelspace.media.sources import find_videos, source_names
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
@@ -158,6 +158,10 @@ class Library:
     def spaces(self) -> dict[str, Space]:
         """The identity of the vectors in each table."""
         return self._store.spaces()
+
+    def missing(self) -> list[str]:
+        """The files of the ledger that are not there any more: moved or deleted since."""
+        return missing(self._store.ledger())
 
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
         """Takes files, and all of folders, out of the library; returns how many files it knew.

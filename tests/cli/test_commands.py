@@ -179,6 +179,7 @@ def test_the_library_of_the_environment_is_the_default(footage, tmp_path):
         (["copis"], 2, "Did you mean 'copies'"),
         (["index"], 2, "Missing argument"),
         (["index", "/no/such/folder"], 2, "/no/such/folder"),
+        (["forget"], 2, "--missing"),
         (["align", "a.mp4", "b.mp4"], 2, "a.mp4"),
         (["copies", "--library", "/no/such/library"], 1, "reelspace index FOLDER --library"),
         (["copies", "--threshold", "7"], 2, "less than or equal to 1"),
@@ -360,7 +361,8 @@ def test_videos_of_one_name_get_a_hash_each(footage, run, tmp_path):
     assert written == {"a.tmk", "b.tmk", *(f"{f}/x.{s}.tmk" for f in "ab" for s in ("mov", "mp4"))}
 
 
-def test_a_folder_that_is_gone_is_forgotten_whole(footage, run, tmp_path):
+@pytest.mark.parametrize("words", [lambda folder: [folder], lambda _: ["--missing"]], ids=["named", "missing"])
+def test_a_folder_that_is_gone_is_forgotten_whole(footage, run, tmp_path, words):
     library, folder = tmp_path / "lib", tmp_path / "gone"
     shutil.copytree(footage.library, library)
     (folder / "below").mkdir(parents=True)
@@ -368,5 +370,5 @@ def test_a_folder_that_is_gone_is_forgotten_whole(footage, run, tmp_path):
     shutil.copy(footage.folder / "clip-1.mp4", folder / "below" / os.fsdecode(b"\xff.mp4"))
     run("index", folder, "-l", library)
     shutil.rmtree(folder)
-    assert run("forget", folder, "-l", library, "--json").json["forgotten"] == 2
+    assert run("forget", *words(folder), "-l", library, "--json").json["forgotten"] == 2
     assert run("status", "-l", library, "--json").json["indexed"] == 5

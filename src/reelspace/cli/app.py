@@ -111,14 +111,19 @@ def status(
 
 @app.command()
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders, there or not any more.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH", help="Files and folders, there or not any more.")
+    ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="All files that are not there any more, moved or deleted.")
+    ] = False,
     library: Place = None,
     as_json: Json = False,
 ) -> None:
     """Take files out of the library. The files themselves stay where they are."""
     from reelspace.cli import indexing
 
-    indexing.forget(paths, library=library, as_json=as_json)
+    indexing.forget(paths or (), missing=missing, library=library, as_json=as_json)
 
 
 @app.command()

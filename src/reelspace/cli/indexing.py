@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reelspace.cli.output import console, count, notices, print_json, print_rows, seconds, shortened, shown, size
+from reelspace.errors import InvalidArgument
 from reelspace.extract.events import Event, FileDone, Report
 from reelspace.extract.events import Progress as Decoding
 from reelspace.library import Library, default_place
@@ -88,10 +89,12 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
         _print_failures([(entry.source, entry.reason or "") for entry in failed], limit=None)
 
 
-def forget(paths: Sequence[str], *, library: Path | None, as_json: bool) -> None:
+def forget(paths: Sequence[str], *, missing: bool, library: Path | None, as_json: bool) -> None:
     """Runs `reelspace forget`."""
+    if not paths and not missing:
+        raise InvalidArgument("forget what? Name files or folders, or give --missing for all that are gone")
     place = Library(library, create=False)
-    forgotten = place.forget(paths)
+    forgotten = place.forget([*paths, *(place.missing() if missing else ())])
     if as_json:
         print_json({"library": place.path, "forgotten": forgotten})
     else:
