@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reelspace.core.results import CopyGroup, CopyMatch, CopySegment
-from reelspace.core.sequence import FrameSequence
+from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.time import Span
 from reelspace.errors import InvalidArgument
@@ -17,8 +20,8 @@ from reelspace.extract.events import Event, Report
 from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, default_plan
-from reelspace.extract.stamps import stamp_of
-from reelspace.media.sources import find_videos
+from reelspace.extract.stamps import missing, stamp_of
+from reelspace.media.sources import find_videos, source_names
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
 from reelspace.tasks import copies as copying
@@ -26,7 +29,11 @@ from reelspace.tasks import copies as copying
 if TYPE_CHECKING:
     from reelspace.alignment.tmk_scores import TmkStack
 
-__all__ = ["Library", "TmkPair", "default_place"]
+__all__ = ["INDEX_ABOVE_ROWS", "Library", "TmkPair", "default_place"]
+
+INDEX_ABOVE_ROWS = 6_000_000
+"""Stored frames (300 hours and more) from which candidates come from LanceDB's index instead of a product with
+every row. Below, the exact product is also the quicker one, for a query is looked at in about a hundred ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ class Library:
             SpaceMismatch: when the library was made with other settings.
         """
         plan = replace(self._plan, keep_partial=keep_partial)
-        return extract(
+        report = extract(
             self.find(paths),
             store=self._store,
             plan=plan,
@@ -136,6 +143,9 @@ class Library:
             retry_failed=retry_failed,
             on_event=on_event,
         )
+        if report.indexed and self.status().rows.get(f"frames_{self._frame_space.name}", 0) > INDEX_ABOVE_ROWS:
+            self._store.build_index(self._frame_space)
+        return report
 
     def status(self) -> Summary:
         """How many files are indexed, how many failed and why, seconds of footage, bytes on disk."""
@@ -149,12 +159,18 @@ class Library:
         """The identity of the vectors in each table."""
         return self._store.spaces()
 
+    def missing(self) -> list[str]:
+        """The files of the ledger that are not there any more: moved or deleted since."""
+        return missing(self._store.ledger())
+
     def forget(self, paths: Iterable[str | os.PathLike[str]]) -> int:
-        """Takes files out of the library; returns how many it knew. The files themselves are not touched."""
-        known = self._store.ledger()
-        wanted = {os.fspath(path) for path in paths}
-        wanted |= {str(Path(path).absolute()) for path in wanted if "://" not in path}
-        return self._store.forget(wanted & known.keys())
+        """Takes files, and all of folders, out of the library; returns how many files it knew.
+
+        The files themselves are not touched, and need not be there any more.
+        """
+        wanted = {name for path in paths for name in source_names(path)}
+        folders = tuple(f"{name}/" for name in wanted)
+        return self._store.forget({s for s in self._store.ledger() if s in wanted or s.startswith(folders)})
 
     def export(self, output: str | os.PathLike[str], *, what: str = "frames") -> int:
         """Writes ``frames``, ``signatures`` or ``videos`` to a ``.npz`` or ``.parquet`` file, with their space.
@@ -193,12 +209,13 @@ class Library:
         here = self._store.frame_matrix(self._frame_space)
         videos = self._store.videos()
         if against is None:
-            found = copying.find_copies(here, threshold=_threshold(threshold))
+            found = copying.find_copies(here, threshold=_threshold(threshold), nearest=self._index_of(here))
             there, others = here, videos
             same_bytes = [match for video in videos.values() for match in _same_bytes(video, video)]
         else:
             there, others = against._store.frame_matrix(self._frame_space), against._store.videos()  # noqa: SLF001
-            found = copying.find_copies(here, there, threshold=_threshold(threshold))
+            nearest = against._index_of(there)  # noqa: SLF001
+            found = copying.find_copies(here, there, threshold=_threshold(threshold), nearest=nearest)
             same_bytes = [
                 match for id_ in videos.keys() & others.keys() for match in _same_bytes(videos[id_], others[id_])
             ]
@@ -227,7 +244,8 @@ class Library:
         matrix = self._store.frame_matrix(self._frame_space)
         videos = self._store.videos()
         itself = [matrix.video_ids.index(video_id)] if video_id in matrix.video_ids else []
-        found = copying.match(sequence, matrix, skip=itself, threshold=_threshold(threshold))
+        nearest = self._index_of(matrix)
+        found = copying.match(sequence, matrix, skip=itself, threshold=_threshold(threshold), nearest=nearest)
         twins = [s for s in videos[video_id].sources if s != source[0]] if video_id in videos else []
         matches = [_whole(source[0], twin, sequence.duration_seconds) for twin in twins]
         for index, segments in found:
@@ -263,6 +281,17 @@ class Library:
             for m in found
         ]
         return sorted(pairs, key=lambda pair: -pair.level2)
+
+    def _index_of(self, matrix: FrameMatrix) -> copying.Nearest | None:
+        """How candidates are searched in a matrix of this library: None for every row, the index for very many."""
+        if len(matrix.vectors) <= INDEX_ABOVE_ROWS:
+            return None
+
+        def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            found = self._store.nearest(self._frame_space, vectors, k=k, exact=False)
+            return found.rows, found.scores
+
+        return nearest
 
     def _holds_frames(self) -> bool:
         return any(space.name == self._frame_space.name for space in self._store.spaces().values())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +89,13 @@ class Pair:
         plan = Plan(encoders=(Pdqf(), PdqfViews()))
         sources = [_one_video(path) for path in (a, b)]
         threads = max(1, available_cores() // 2)
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-            return cls(*pool.map(lambda source: fingerprint(source, plan, threads=threads), sources))
+        with _decoders(2) as (pool, go_on):
+
+            def one(source: str) -> Fingerprints:
+                # Nobody asks for the content id, so the file is not read for it.
+                return fingerprint(source, plan, video_id=source, threads=threads, on_progress=go_on)
+
+            return cls(*pool.map(one, sources))
 
     def align(self, *, method: str = "auto", threshold: float | None = None) -> Alignment:
         """The offset by one method, with the copied segments beside it; arguments and errors as in `align`."""
@@ -208,17 +216,40 @@ def tmk_hashes(
     plan = Plan(signers=(TmkSigner(fast=fast),), fast=fast)
     most = workers or available_cores()
 
-    def one(place: int) -> TmkDescriptor | MediaError:
+    def one(place: int, go_on: Callable[[float], None]) -> TmkDescriptor | MediaError:
         left = len(sources) - place  # files from this one on; the last few share the cores that fall idle
         try:
-            # Nobody asks for the content id here, so the file is not read for it.
-            made = fingerprint(sources[place], plan, video_id=sources[place], threads=max(1, most // left))
+            made = fingerprint(
+                sources[place],
+                plan,
+                video_id=sources[place],  # nobody asks for the content id, so the file is not read for it
+                threads=max(1, most // left),
+                on_progress=go_on,
+            )
         except MediaError as error:
             return error
         return descriptor_of(made.signatures[0])
 
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(most) as pool:
-        yield from zip(sources, pool.map(one, range(len(sources))), strict=True)
+    with _decoders(most) as (pool, go_on):
+        yield from zip(sources, pool.map(partial(one, go_on=go_on), range(len(sources))), strict=True)
+
+
+@contextmanager
+def _decoders(threads: int) -> Iterator[tuple[ThreadPoolExecutor, Callable[[float], None]]]:
+    """Threads that decode, and what each calls as it goes on: it ends them where the caller was interrupted."""
+    given_up = threading.Event()
+
+    def go_on(video_seconds: float) -> None:  # noqa: ARG001
+        if given_up.is_set():
+            raise CancelledError
+
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        try:
+            yield pool, go_on
+        except BaseException:
+            given_up.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def tmk_compare(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> TmkMatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from reelspace.core.frames import Frame, Picture
 from reelspace.core.results import Alignment, CopyMatch, CopySegment
 from reelspace.core.time import Span
-from reelspace.errors import MissingExtra
+from reelspace.errors import MissingExtra, UnknownName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_alignment", "plot_match"]
+__all__ = ["plot_alignment", "plot_match", "ready"]
 
 _THUMBNAIL_WIDTH = 320
+_LABEL_LETTERS = 44
 INK, COPY, MIRRORED, GRID = "#1f2430", "#e4572e", "#2e86ab", "#d9dce3"
 
 
@@ -47,6 +49,7 @@ def plot_alignment(
     Raises:
         MissingExtra: without matplotlib.
     """
+    name_a, name_b = _label(name_a), _label(name_b)
     figure = _figure(7.2, 8.4)
     top, bottom = figure.subplots(2, 1, gridspec_kw={"height_ratios": [3, 1]})
     image = top.imshow(
@@ -134,7 +137,8 @@ def plot_match(match: CopyMatch, path: str | Path, *, moments: int = 5) -> Path:
     strip.set(xlim=(0, max(lengths)), xlabel="seconds")
     strip.spines[["top", "right", "left"]].set_visible(False)
     figure.suptitle(
-        f"{Path(match.query).name} {_span(best.query)}  =  {Path(match.reference).name} {_span(best.reference)}\n"
+        f"{_label(Path(match.query).name)} {_span(best.query)}  =  "
+        f"{_label(Path(match.reference).name)} {_span(best.reference)}\n"
         f"score {best.score:.2f}   speed x{best.speed:.2f}{'   mirrored' if best.mirrored else ''}",
         fontsize=10,
     )
@@ -149,6 +153,12 @@ def _draw_segment(axes: Axes, segment: CopySegment) -> None:
         lw=2,
         label=f"{_span(segment.query)} = {_span(segment.reference)}",
     )
+
+
+def _label(name: str) -> str:
+    """A file's name, as it fits beside others; no letter of it is taken for an instruction."""
+    short = name if len(name) <= _LABEL_LETTERS else f"{name[: _LABEL_LETTERS // 2]}…{name[-_LABEL_LETTERS // 2 :]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short).replace("$", r"\$")
 
 
 def _span(span: Span) -> str:
@@ -167,8 +177,25 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
+def ready(path: str | Path) -> Path:
+    """Makes the folder of a picture, and sees to it that one can be drawn and has a format, before long work.
+
+    Raises:
+        MissingExtra: without matplotlib.
+        UnknownName: for a suffix that is no format of pictures.
+        OSError: when the folder cannot be made.
+    """
     place = Path(path)
+    formats = _figure(1, 1).canvas.get_supported_filetypes()
+    if place.suffix.lower().removeprefix(".") not in formats:
+        raise UnknownName("format of pictures", place.suffix or place.name, [f".{name}" for name in formats])
     place.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(place, dpi=110)
+    return place
+
+
+def _save(figure: Figure, path: str | Path) -> Path:
+    place = ready(path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for it
+        figure.savefig(place, dpi=110)
     return place

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -177,6 +179,7 @@ def test_the_library_of_the_environment_is_the_default(footage, tmp_path):
         (["copis"], 2, "Did you mean 'copies'"),
         (["index"], 2, "Missing argument"),
         (["index", "/no/such/folder"], 2, "/no/such/folder"),
+        (["forget"], 2, "--missing"),
         (["align", "a.mp4", "b.mp4"], 2, "a.mp4"),
         (["copies", "--library", "/no/such/library"], 1, "reelspace index FOLDER --library"),
         (["copies", "--threshold", "7"], 2, "less than or equal to 1"),
@@ -251,3 +254,121 @@ def test_the_side_by_side_film_is_in_sync(footage, run, tmp_path):
     left, right = np.array_split(frame.pixels[:360].astype(float).mean(axis=2), 2, axis=1)
     width = min(left.shape[1], right.shape[1]) - 8
     assert np.corrcoef(left[:, :width].ravel(), right[:, -width:].ravel())[0, 1] > 0.8
+
+
+def shell(line: str, **options) -> subprocess.CompletedProcess[str]:
+    command = f"{shlex.quote(sys.executable)} -m reelspace"
+    line = f"set -o pipefail; {line.replace('reelspace', command, 1)}"
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60, **options)
+
+
+@pytest.mark.parametrize("as_json", ["", "--json"])
+def test_a_reader_that_leaves_early_is_no_failure(footage, as_json):
+    done = shell(f"reelspace status --files -l {footage.library} {as_json} | head -1")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("as_json", ["", "--json"])
+def test_a_full_disk_behind_stdout_is_said_in_a_line(footage, as_json):
+    done = shell(f"reelspace status -l {footage.library} {as_json} > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "reelspace: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tmk", "hash", "CLIP", "-o", "TAKEN"],
+        ["tmk", "hash", "CLIP", "-o", "/proc/x.tmk"],
+        ["export", "-l", "LIBRARY", "-o", "/proc/x.npz"],
+        ["copies", "-l", "LIBRARY", "--plots", "TAKEN"],
+        ["align", "CLIP", "CLIP", "--plot", "TAKEN/a.png"],
+        ["index", "CLIP", "-l", "/proc/x"],
+    ],
+)
+def test_what_cannot_be_written_is_said_in_a_line(footage, run, tmp_path, words):
+    taken = tmp_path / "taken"
+    taken.write_text("a file where a folder is wanted")
+    names = {"CLIP": str(footage.folder / "clip-1.mp4"), "LIBRARY": str(footage.library)}
+    said = run(*(names.get(word, word.replace("TAKEN", str(taken))) for word in words), "--json")
+    assert said.status == 1
+    assert len(said.err.splitlines()) == 1
+    assert said.json["error"]["message"] in said.err
+
+
+@pytest.mark.parametrize("words", [["status", "--bogus"], ["copis"], ["match"], ["match", "a", "--limit", "0"]])
+def test_wrong_words_with_json_are_one_document_too(run, words):
+    said = run(*words, "--json")
+    assert said.status == 2
+    assert said.json["error"]["kind"] == "InvalidArgument"
+
+
+def test_interrupting_with_json_is_one_document_too(footage, tmp_path):
+    words = [sys.executable, "-m", "reelspace", "tmk", "hash", str(footage.folder), "-o", str(tmp_path / "h")]
+    process = subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "h").exists():
+        time.sleep(0.02)
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, json.loads(out)["error"]["kind"]) == (130, "Interrupted")
+
+
+def test_names_that_steer_terminals_are_spelled_out(footage, run, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    shutil.copy(footage.folder / "clip-1.mp4", folder / "new\nline \x1b[31m[red] $a_$ 漢.mp4")
+    (folder / "bad\r.mp4").write_bytes(b"no video")
+    said = run("index", folder, "--library", tmp_path / "lib")
+    assert r"bad\r.mp4" in said.err
+    shown = run("status", "--library", tmp_path / "lib", "--files").out
+    assert r"new\nline \x1b[31m[red] $a_$ 漢.mp4" in shown
+    assert "\x1b" not in shown
+    plots = tmp_path / "plots"
+    assert run("match", footage.folder / "clip-1.mp4", "-l", tmp_path / "lib", "--plots", plots).status == 0
+    assert [p.name for p in plots.iterdir()] == [r"001-clip-1--new\nline \x1b[31m[red] $a_$ 漢.png"]
+
+
+def test_a_terminal_that_cannot_show_a_name_gets_it_spelled_out(footage, run, tmp_path):
+    (tmp_path / "漢.mp4").write_bytes(b"no video")
+    run("index", tmp_path, "--library", tmp_path / "lib")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = shell(f"reelspace status -l {tmp_path / 'lib'}", env=env)
+    assert (done.returncode, r"\u6f22.mp4" in done.stdout) == (0, True)
+
+
+def test_a_misspelt_path_makes_no_library(run, tmp_path):
+    assert run("index", tmp_path / "typo", "--library", tmp_path / "lib").status == 2
+    assert not (tmp_path / "lib").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--method", "tmc"], ["--plot", "a.foo"], ["--plot", "a"], ["--render", "a.foo"], ["--render", "a"]]
+)
+def test_what_align_cannot_do_is_said_before_anything_is_decoded(footage, run, words):
+    broken = footage.folder / "broken.mp4"
+    said = run("align", broken, broken, *words)
+    assert said.status == 2
+    assert "broken" not in said.err
+
+
+def test_videos_of_one_name_get_a_hash_each(footage, run, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("x.mp4", "x.mov", f"{folder}.mp4"):
+            shutil.copy(footage.folder / "clip-1.mp4", tmp_path / folder / name)
+    assert run("tmk", "hash", tmp_path, "-o", tmp_path / "h").status == 0
+    written = {str(p.relative_to(tmp_path / "h")) for p in (tmp_path / "h").rglob("*.tmk")}
+    assert written == {"a.tmk", "b.tmk", *(f"{f}/x.{s}.tmk" for f in "ab" for s in ("mov", "mp4"))}
+
+
+@pytest.mark.parametrize("words", [lambda folder: [folder], lambda _: ["--missing"]], ids=["named", "missing"])
+def test_a_folder_that_is_gone_is_forgotten_whole(footage, run, tmp_path, words):
+    library, folder = tmp_path / "lib", tmp_path / "gone"
+    shutil.copytree(footage.library, library)
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(footage.folder / "clip-1.mp4", folder / "a.mp4")
+    shutil.copy(footage.folder / "clip-1.mp4", folder / "below" / os.fsdecode(b"\xff.mp4"))
+    run("index", folder, "-l", library)
+    shutil.rmtree(folder)
+    assert run("forget", *words(folder), "-l", library, "--json").json["forgotten"] == 2
+    assert run("status", "-l", library, "--json").json["indexed"] == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -46,7 +47,7 @@ def start() -> Iterator[object]:
     """Starts indexing processes, to be set to work by `go`; ends those that are left."""
     started: list[subprocess.Popen[str]] = []
 
-    def start() -> subprocess.Popen[str]:
+    def start(**options: object) -> subprocess.Popen[str]:
         program = PROGRAM.format(here=str(Path(__file__).parent))
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", program],
@@ -54,6 +55,7 @@ def start() -> Iterator[object]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **options,
         )
         started.append(process)
         return process
@@ -185,3 +187,15 @@ def test_a_signal_ends_the_run_with_a_report_and_no_traceback(files: list[str], 
     store = Store(tmp_path / "library")
     assert_whole(store)
     assert len(store.ledger()) == indexed + same < len(files)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_fails_no_file(files: list[str], tmp_path: Path, start, number):
+    process = start(start_new_session=True)
+    go(process, tmp_path / "library", files)
+    assert process.stdout.readline() == "done\n"
+    os.killpg(process.pid, number)  # as a terminal and a service manager do: the workers get it, too
+    out, _ = process.communicate(timeout=10)
+    indexed, same, _, failed, interrupted = json.loads(out.splitlines()[-1])
+    assert (failed, interrupted) == (0, True)
+    assert len(Store(tmp_path / "library").ledger()) == indexed + same < len(files)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from reelspace.alignment.tmk import write_tmk
-from reelspace.cli.output import console, notices, print_json, print_rows
+from reelspace.cli.output import console, count, notices, print_json, print_rows, shortened, shown
 from reelspace.core.time import Span
-from reelspace.errors import InvalidArgument, MediaError
-from reelspace.pair import Pair, tmk_hashes
+from reelspace.errors import InvalidArgument, MediaError, UnknownName
+from reelspace.media.sources import find_videos
+from reelspace.pair import ALIGN_METHODS, Pair, tmk_hashes
 from reelspace.pair import tmk_compare as compare_hashes
 
 __all__ = ["align", "tmk_compare", "tmk_hash"]
@@ -20,6 +20,7 @@ __all__ = ["align", "tmk_compare", "tmk_hash"]
 
 def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None, as_json: bool) -> None:
     """Runs `reelspace align`."""
+    _check(method, plot, render)
     pair = Pair.read(a, b)
     alignment = pair.align(method=method)
     written = {}
@@ -28,7 +29,6 @@ def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None
     if render is not None:
         from reelspace.media.side_by_side import render_side_by_side
 
-        render.parent.mkdir(parents=True, exist_ok=True)
         render_side_by_side(a, b, offset_seconds=alignment.offset_seconds, output=render)
         written["render"] = str(render)
     if as_json:
@@ -47,8 +47,8 @@ def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None
     out = console()
     later, earlier = (b, a) if alignment.offset_seconds >= 0 else (a, b)
     out.print(
-        f"{escape(Path(later).name)} begins [bold]{abs(alignment.offset_seconds):.3f} s[/] after "
-        f"{escape(Path(earlier).name)}  ({alignment.method}, score {alignment.score:.3f})"
+        f"{shown(Path(later).name)} begins [bold]{abs(alignment.offset_seconds):.3f} s[/] after "
+        f"{shown(Path(earlier).name)}  ({alignment.method}, score {alignment.score:.3f})"
     )
     if alignment.overlap_a is not None and alignment.overlap_b is not None:
         out.print(f"overlap: {_span(alignment.overlap_a)} of A = {_span(alignment.overlap_b)} of B")
@@ -61,34 +61,27 @@ def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None
             f"speed x{segment.speed:.2f}, score {segment.score:.2f}{mirrored}"
         )
     for name, path in written.items():
-        out.print(f"{name}: {escape(path)}")
+        out.print(f"{name}: {shown(path)}")
 
 
 def tmk_hash(videos: Sequence[str], *, output: Path, workers: int | None, as_json: bool) -> None:
     """Runs `reelspace tmk hash`."""
-    single = output.suffix == ".tmk"
-    if single and not output.absolute().parent.is_dir():
-        raise InvalidArgument(f"there is no folder {output.absolute().parent}; make it first")
+    sources = find_videos(videos)
+    places = _hash_files(sources, output)
     written: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    for source, found in tmk_hashes(videos, workers=workers):
+    for source, found in tmk_hashes(sources, workers=workers):
         if isinstance(found, MediaError):
             failed.append({"video": source, "reason": found.reason})
-            notices().print(f"[red]failed[/]  {escape(source)}: {escape(found.reason)}")
+            notices().print(f"[red]failed[/]  {shown(source)}: {shown(found.reason)}")
             continue
-        if single and written:
-            raise InvalidArgument(f"{output} takes one hash, but there are several videos; give a folder")
-        place = output if single else output / f"{Path(source).stem}.tmk"
-        if not single:
-            output.mkdir(parents=True, exist_ok=True)
-            if any(other["output"] == str(place) for other in written):
-                place = output / f"{Path(source).name}.tmk"  # two videos that differ by suffix only
-        write_tmk(found, place)
-        written.append({"video": source, "output": str(place), "frames": found.frame_count})
+        places[source].parent.mkdir(parents=True, exist_ok=True)
+        write_tmk(found, places[source])
+        written.append({"video": source, "output": str(places[source]), "frames": found.frame_count})
     if as_json:
         print_json({"hashes": written, "failures": failed})
     else:
-        print_rows([(str(w["output"]), f"{w['frames']} frames") for w in written])
+        print_rows([(str(w["output"]), count(w["frames"], "frame")) for w in written])
     if failed:
         raise SystemExit(1)
 
@@ -103,6 +96,35 @@ def tmk_compare(a: str, b: str, *, as_json: bool) -> None:
         console().print(
             f"level 1 {found.level1:.6f}   level 2 {found.level2:.6f}   offset {found.offset_seconds:+.2f} s"
         )
+
+
+def _check(method: str, plot: Path | None, render: Path | None) -> None:
+    """Refuses what could not be answered or written, before two films are decoded for it."""
+    if method not in ALIGN_METHODS:
+        raise UnknownName("alignment method", method, ALIGN_METHODS)
+    if plot is not None:
+        from reelspace.plots import ready
+
+        ready(plot)
+    if render is not None:
+        if render.suffix.lower() != ".mp4" or render.is_dir():
+            raise InvalidArgument(f"--render names an .mp4 file, got {str(render)!r}")
+        render.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _hash_files(sources: Sequence[str], output: Path) -> dict[str, Path]:
+    """Where the hash of each video goes: its name, with as much of its path as tells it from the others."""
+    if output.suffix == ".tmk":
+        if not output.absolute().parent.is_dir():
+            raise InvalidArgument(f"there is no folder {output.absolute().parent}; make it first")
+        if len(sources) != 1:
+            raise InvalidArgument(f"{output} takes one hash, but here are {len(sources)} videos; give a folder")
+        return dict.fromkeys(sources, output)
+    names = {source: Path(source).stem for source in sources}
+    for longer in ({source: Path(source).name for source in sources}, shortened(sources)):
+        often = Counter(names.values())
+        names = {source: longer[source] if often[name] > 1 else name for source, name in names.items()}
+    return {source: output / f"{name.lstrip('/')}.tmk" for source, name in names.items()}
 
 
 def _span(span: Span) -> str:

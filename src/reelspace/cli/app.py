@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ import typer
 from reelspace.errors import InvalidArgument, ReelspaceError
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="reelspace",
@@ -60,7 +64,7 @@ def _root(
 
 @app.command()
 def index(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs or URLs.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or URLs.")],
     library: Place = None,
     workers: Workers = None,
     retry_failed: Annotated[bool, typer.Option(help="Try files again that failed before.")] = False,
@@ -107,14 +111,19 @@ def status(
 
 @app.command()
 def forget(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, as `status` names them.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH", help="Files and folders, there or not any more.")
+    ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="All files that are not there any more, moved or deleted.")
+    ] = False,
     library: Place = None,
     as_json: Json = False,
 ) -> None:
     """Take files out of the library. The files themselves stay where they are."""
     from reelspace.cli import indexing
 
-    indexing.forget(paths, library=library, as_json=as_json)
+    indexing.forget(paths or (), missing=missing, library=library, as_json=as_json)
 
 
 @app.command()
@@ -138,7 +147,7 @@ def copies(
 
 @app.command()
 def match(
-    query: Annotated[str, typer.Argument(help="A video, indexed or not.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A video, indexed or not.")],
     library: Place = None,
     limit: Annotated[int, typer.Option("--limit", "-k", min=1, help="Show at most this many videos.")] = 20,
     threshold: Threshold = None,
@@ -168,7 +177,7 @@ def align(
 
 @tmk.command("hash")
 def tmk_hash(
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO...", help="Files, folders, globs or URLs.")],
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, folders, globs or URLs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .tmk file, or a folder for several videos.")],
     workers: Workers = None,
     as_json: Json = False,
@@ -207,23 +216,34 @@ def export(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: the entry point of the `reelspace` script."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is still shown
     try:
-        app(args=words, prog_name="reelspace")
+        # Without --json, typer itself draws what is wrong with the words.
+        status = app(args=words, prog_name="reelspace", standalone_mode=not as_json)
     except ReelspaceError as error:
-        _complain(error, as_json="--json" in words)
-        raise SystemExit(2 if isinstance(error, InvalidArgument) else 1) from None
+        status = 2 if isinstance(error, InvalidArgument) else 1
+        _complain(type(error).__name__, str(error), as_json=as_json)
+    except typer.TyperException as error:
+        status = error.exit_code
+        _complain("InvalidArgument", error.format_message(), as_json=as_json)
     except KeyboardInterrupt:
-        sys.stderr.write("reelspace: interrupted\n")
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader of stdout went away (`reelspace status | head`): nobody is left to tell.
-        sys.stderr.close()
-        raise SystemExit(0) from None
+        status = _INTERRUPTED
+    except OSError as error:
+        status = 1
+        said = error.strerror or str(error)
+        _complain(type(error).__name__, f"{error.filename}: {said}" if error.filename else said, as_json=as_json)
+    if status == _INTERRUPTED:
+        _complain("Interrupted", "interrupted", as_json=as_json)
+    raise SystemExit(status)
 
 
-def _complain(error: ReelspaceError, *, as_json: bool) -> None:
+def _complain(kind: str, message: str, *, as_json: bool) -> None:
+    from reelspace.cli.output import print_json, visible
+
+    sys.stderr.write(f"reelspace: {visible(message, keep=chr(10))}\n")
     if as_json:
-        from reelspace.cli.output import print_json
-
-        print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
-    sys.stderr.write(f"reelspace: {error}\n")
+        with contextlib.suppress(OSError):  # the disk behind stdout may be what is full
+            print_json({"error": {"kind": kind, "message": message}})

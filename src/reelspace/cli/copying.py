@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
-from reelspace.cli.output import console, notices, print_json, print_rows, shortened
+from reelspace.cli.output import console, count, notices, print_json, print_rows, shortened, shown, visible
 from reelspace.core.results import CopyGroup, CopyMatch, CopySegment
 from reelspace.core.time import Span
 from reelspace.errors import MediaError, UnknownName
@@ -28,6 +26,7 @@ def copies(
     """Runs `reelspace copies`."""
     if method not in _METHODS:
         raise UnknownName("method of finding copies", method, _METHODS)
+    _check(plots)
     _METHODS[method](library, against, threshold=threshold, plots=plots, as_json=as_json)
 
 
@@ -35,6 +34,7 @@ def match(
     query: str, *, library: Path | None, limit: int, threshold: float | None, plots: Path | None, as_json: bool
 ) -> None:
     """Runs `reelspace match`."""
+    _check(plots)
     place = Library(library, create=False)
     matches = place.match(query, threshold=threshold)[:limit]
     pictures = _draw(matches, plots)
@@ -43,7 +43,7 @@ def match(
         return
     out = console()
     if not matches:
-        out.print(f"Nothing in {escape(str(place.path))} shows footage of {escape(query)}.")
+        out.print(f"Nothing in {shown(str(place.path))} shows footage of {shown(query)}.")
         return
     _print_matches(matches)
     _name_pictures(pictures)
@@ -64,7 +64,7 @@ def _by_frames(
         out.print("No copies.")
         return
     pairs = sum(len(group.matches) for group in groups)
-    out.print(f"{len(groups)} groups of files that share footage, {pairs} pairs")
+    out.print(f"{count(len(groups), 'group')} of files that share footage, {count(pairs, 'pair')}")
     for number, group in enumerate(groups, 1):
         out.print(f"\n[bold]Group {number}[/]  {_members(group)}")
         _print_matches(group.matches)
@@ -96,7 +96,7 @@ _METHODS = {"frames": _by_frames, "tmk": _by_tmk}
 
 def _members(group: CopyGroup) -> str:
     names = shortened(group.files)
-    return escape(", ".join(names[file] for file in group.files))
+    return shown(", ".join(names[file] for file in group.files))
 
 
 def _print_matches(matches: Sequence[CopyMatch]) -> None:
@@ -122,6 +122,14 @@ def _span(span: Span) -> str:
     return f"{span.start:.2f}-{span.end:.2f}"
 
 
+def _check(plots: Path | None) -> None:
+    """Refuses a folder of pictures that cannot be made before the pictures are."""
+    if plots is not None:
+        from reelspace.plots import ready
+
+        ready(plots / "any.png")
+
+
 def _draw(matches: Sequence[CopyMatch], folder: Path | None) -> dict[str, list[str]]:
     """Draws one picture per pair; a file that is gone since costs its picture only."""
     if folder is None:
@@ -130,15 +138,20 @@ def _draw(matches: Sequence[CopyMatch], folder: Path | None) -> dict[str, list[s
 
     pictures = []
     for number, found in enumerate(matches, 1):
-        name = f"{number:03d}-{Path(found.query).stem}--{Path(found.reference).stem}.png"
+        name = f"{number:03d}-{_brief(found.query)}--{_brief(found.reference)}.png"
         try:
             pictures.append(str(plot_match(found, folder / name)))
         except MediaError as error:
-            notices().print(f"no picture of pair {number}: {escape(str(error))}")
+            notices().print(f"no picture of pair {number}: {shown(str(error))}")
     return {"pictures": pictures}
+
+
+def _brief(source: str) -> str:
+    """A file's name as part of another: without suffix, fit for a terminal, and not too long for a file system."""
+    return visible(Path(source).stem).encode()[:80].decode(errors="ignore")
 
 
 def _name_pictures(pictures: dict[str, list[str]]) -> None:
     drawn = pictures.get("pictures", [])
     if drawn:
-        console().print(f"\n{len(drawn)} pictures in {escape(str(Path(drawn[0]).parent))}")
+        console().print(f"\n{count(len(drawn), 'picture')} in {shown(str(Path(drawn[0]).parent))}")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from reelspace.cli.output import console, notices, print_json, print_rows, seconds, shortened, size
+from reelspace.cli.output import console, count, notices, print_json, print_rows, seconds, shortened, shown, size
+from reelspace.errors import InvalidArgument
 from reelspace.extract.events import Event, FileDone, Report
 from reelspace.extract.events import Progress as Decoding
-from reelspace.library import Library
+from reelspace.library import Library, default_place
+from reelspace.media.sources import find_videos
 
 __all__ = ["export", "forget", "index", "status"]
 
@@ -34,8 +36,8 @@ def index(
     as_json: bool,
 ) -> None:
     """Runs `reelspace index`."""
+    sources = find_videos(paths, exclude=[library or default_place()])  # before a misspelt path makes a library
     place = Library(library, fast=fast, tmk=tmk)
-    sources = place.find(paths)
     with _Watch(len(sources)).shown() as watch:
         report = place.add(
             sources, workers=workers, retry_failed=retry_failed, keep_partial=keep_partial, on_event=watch.tell
@@ -45,8 +47,8 @@ def index(
     else:
         _tell_report(report, place, len(sources))
     if report.interrupted:
-        again = shlex.join(["reelspace", "index", *paths, *(["--library", str(library)] if library else [])])
-        notices().print(f"Stopped. What was done is kept; go on with:  {escape(again)}")
+        again = shlex.join(["reelspace", *sys.argv[1:]])
+        notices().print(f"Stopped. What was done is kept; go on with:  {shown(again)}")
         raise SystemExit(130)
     if strict and (report.failed or report.known_failures):
         raise SystemExit(1)
@@ -58,7 +60,7 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
     summary, entries = place.status(), place.files()
     failed = [entry for entry in entries if entry.outcome == "failed"]
     if as_json:
-        shown = entries if files else failed
+        listed = entries if files else failed
         print_json(
             {
                 "library": place.path,
@@ -66,36 +68,39 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
                 "spaces": {name: space.fingerprint for name, space in place.spaces().items()},
                 "files" if files else "failures": [
                     {"source": e.source, "outcome": e.outcome, "reason": e.reason, "video_id": e.video_id}
-                    for e in shown
+                    for e in listed
                 ],
             }
         )
         return
     out = console()
-    out.print(f"[bold]{escape(str(place.path))}[/]  {size(summary.size_bytes)} on disk")
+    out.print(f"[bold]{shown(str(place.path))}[/]  {size(summary.size_bytes)} on disk")
     footage = seconds(summary.video_seconds)
-    out.print(f"{summary.indexed} files indexed: {summary.videos} different videos, {footage} of footage")
+    indexed = f"{count(summary.indexed, 'file')} indexed: {count(summary.videos, 'different video')}"
+    out.print(f"{indexed}, {footage} of footage")
     for name, space in place.spaces().items():
-        out.print(f"  {name}: {summary.rows.get(name, 0)} rows of {space}", style="dim")
+        out.print(f"  {name}: {count(summary.rows.get(name, 0), 'row')} of {space}", style="dim")
     if files:
         names = shortened([entry.source for entry in entries])
         rows = [(names[entry.source], entry.outcome, entry.reason or "") for entry in entries]
         print_rows(rows, header=("file", "outcome", "note"))
     elif failed:
-        out.print(f"{len(failed)} files failed:")
+        out.print(f"{count(len(failed), 'file')} failed:")
         _print_failures([(entry.source, entry.reason or "") for entry in failed], limit=None)
 
 
-def forget(paths: Sequence[str], *, library: Path | None, as_json: bool) -> None:
+def forget(paths: Sequence[str], *, missing: bool, library: Path | None, as_json: bool) -> None:
     """Runs `reelspace forget`."""
+    if not paths and not missing:
+        raise InvalidArgument("forget what? Name files or folders, or give --missing for all that are gone")
     place = Library(library, create=False)
-    count = place.forget(paths)
+    forgotten = place.forget([*paths, *(place.missing() if missing else ())])
     if as_json:
-        print_json({"library": place.path, "forgotten": count})
+        print_json({"library": place.path, "forgotten": forgotten})
     else:
-        console().print(f"Took {count} of {len(paths)} out of {escape(str(place.path))}.")
-    if count < len(paths):
-        notices().print("Names that are not in the library were left alone; `reelspace status --files` lists them.")
+        console().print(f"Took {count(forgotten, 'file')} out of {shown(str(place.path))}.")
+    if forgotten < len(paths):
+        notices().print("Not all of these names are in the library; `reelspace status --files` lists what is.")
 
 
 def export(output: Path, *, library: Path | None, what: str, as_json: bool) -> None:
@@ -105,7 +110,7 @@ def export(output: Path, *, library: Path | None, what: str, as_json: bool) -> N
     if as_json:
         print_json({"library": place.path, "output": output, "what": what, "rows": rows})
     else:
-        console().print(f"Wrote {rows} rows to {escape(str(output))} ({size(output.stat().st_size)}).")
+        console().print(f"Wrote {count(rows, 'row')} to {shown(str(output))} ({size(output.stat().st_size)}).")
 
 
 class _Watch:
@@ -152,7 +157,7 @@ class _Watch:
         self._video_seconds += done.video_seconds
         if done.outcome == "failed":
             self._failed += 1
-            self._console.print(f"[red]failed[/]  {escape(done.source)}: {escape(done.reason or '')}")
+            self._console.print(f"[red]failed[/]  {shown(done.source)}: {shown(done.reason or '')}")
         failed = f"[red]{self._failed} failed[/]" if self._failed else ""
         self._bar.update(self._task, advance=1, failed=failed)
 
@@ -174,10 +179,15 @@ def _tell_report(report: Report, place: Library, files: int) -> None:
         parts.append(f"[red]{len(report.failed)} failed[/]")
     if report.known_failures:
         parts.append(f"{len(report.known_failures)} failed before, unchanged (--retry-failed tries again)")
-    out.print(f"{files} files in {seconds(report.elapsed_seconds)}: " + ", ".join(parts or ["nothing to do"]))
+    if report.interrupted:
+        done = report.indexed + report.same_content + report.skipped
+        parts.append(f"{files - done - len(report.failed) - len(report.known_failures)} left")
+    out.print(
+        f"{count(files, 'file')} in {seconds(report.elapsed_seconds)}: " + ", ".join(parts or ["nothing to do"])
+    )
     if report.known_failures:
         _print_failures([(f.source, f.reason or "") for f in report.known_failures], limit=_SHOWN_FAILURES)
-    out.print(f"Library: {escape(str(place.path))}", style="dim")
+    out.print(f"Library: {shown(str(place.path))}", style="dim")
 
 
 def _print_failures(failures: Sequence[tuple[str, str]], *, limit: int | None) -> None:

@@ -17,14 +17,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "notices", "print_json", "print_rows", "seconds", "shortened", "size"]
+__all__ = [
+    "console",
+    "count",
+    "notices",
+    "print_json",
+    "print_rows",
+    "seconds",
+    "shortened",
+    "shown",
+    "size",
+    "visible",
+]
 
 
 def console() -> Console:
     """The console for answers, on stdout."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    class Answers(Console):
+        def on_broken_pipe(self) -> None:
+            _end_unheard()
+
+    return Answers(highlight=False, soft_wrap=True)
 
 
 def notices() -> Console:
@@ -36,8 +51,41 @@ def notices() -> Console:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Writes the one document of this run to stdout."""
-    json.dump(_plain(document), sys.stdout, indent=2, allow_nan=False)
-    sys.stdout.write("\n")
+    text = json.dumps(_plain(document), indent=2, allow_nan=False)
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _end_unheard()
+
+
+def _end_unheard() -> None:
+    """Ends well: the reader of stdout went away (``reelspace status | head``) and has all it wanted."""
+    # What is still buffered goes nowhere, or Python complains of it on the way out.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """The text with control characters spelled out: a file's name cannot break lines, nor steer the terminal.
+
+    Args:
+        text: what to show.
+        keep: characters to leave as they are.
+    """
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def shown(text: str) -> str:
+    """The text as a console prints it: `visible`, and its square brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(visible(text))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _plain(value: Any) -> Any:
@@ -78,10 +126,14 @@ def print_rows(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), ind
     """Writes columns under one another to stdout, never cut or wrapped: good to read, and to pipe into `grep`."""
     if not rows:
         return
-    widths = [max(map(len, column)) for column in zip(*(rows if not header else [header, *rows]), strict=True)]
+    from rich.cells import cell_len
+
+    lines = [[visible(cell) for cell in row] for row in ([header, *rows] if header else rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     out = console()
-    for row, style in [(header, "dim")] * bool(header) + [(row, "") for row in rows]:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    for number, line in enumerate(lines):
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        style = "dim" if header and number == 0 else ""
         out.print((indent + "  ".join(cells)).rstrip(), style=style, markup=False)
 
 

@@ -28,10 +28,8 @@ DYING_SECONDS = 5.0
 # One file per core: the arithmetic libraries' own threads would only fight over them.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# Ctrl-C reaches every process of the terminal; what it means is the parent's to say.
 _PROGRAM = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+import sys
 sys.path[:] = {path!r}
 from reelspace.extract.worker import serve_descriptor
 serve_descriptor({descriptor})
@@ -148,12 +146,18 @@ def _start(theirs: Connection) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
     # What decoders complain of is in the ledger in better words; the end of this file explains a death.
     errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed by `end`
-    process = subprocess.Popen(  # noqa: S603 # this very interpreter
-        [sys.executable, "-c", program],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=errors,
-        env=os.environ | _ONE_THREAD,
-    )
+    # Ctrl-C reaches every process of a terminal, and a service manager's SIGTERM every one of a service; what they
+    # mean is the parent's to say. Blocked signals stay so in the child from its first instruction on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        process = subprocess.Popen(  # noqa: S603 # this very interpreter
+            [sys.executable, "-c", program],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=os.environ | _ONE_THREAD,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process, errors

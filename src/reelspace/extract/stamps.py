@@ -27,13 +27,16 @@ def stamp_of(source: str) -> Stamp:
 
 
 def missing(sources: Iterable[str]) -> list[str]:
-    """Those of ``sources`` that are not there, or may not be looked at: what a library may be asked to forget."""
-    return [source for source in sources if not _is_there(source)]
+    """Those of ``sources`` that are certainly not there: what a library may be asked to forget.
+
+    What may not be looked at, or lies on a server that does not answer, may be there.
+    """
+    return [source for source in sources if not _may_be_there(source)]
 
 
-def _is_there(source: str) -> bool:
+def _may_be_there(source: str) -> bool:
     try:
         stamp_of(source)
-    except CannotOpen:
-        return False
+    except CannotOpen as error:
+        return not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
     return True

@@ -23,7 +23,15 @@ from typing import Any, BinaryIO
 
 from reelspace.errors import CannotOpen, InvalidArgument, MissingExtra, ReelspaceError
 
-__all__ = ["VIDEO_SUFFIXES", "SourceStat", "content_id", "find_videos", "open_source", "source_stat"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "SourceStat",
+    "content_id",
+    "find_videos",
+    "open_source",
+    "source_names",
+    "source_stat",
+]
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -165,6 +173,15 @@ def content_id(source: str) -> str:
 
 
 # ── names ──
+
+
+def source_names(place: str | os.PathLike[str]) -> set[str]:
+    """What a file is called as a source, or how all below a folder begins; neither need be there."""
+    name = os.fsdecode(place)
+    if _is_remote(name):
+        return {name.rstrip("/")}
+    path = _local_path(name)
+    return {_storable(path), "file://" + urllib.parse.quote(os.fsencode(path))}
 
 
 def _is_remote(place: str) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -51,7 +52,7 @@ RECORD_NAME = "library.json"
 KEEP_VERSIONS = timedelta(minutes=10)
 COMPACT_AFTER_FRAGMENTS = 200
 BATCH_ROWS = 8192
-EXACT_UP_TO_ROWS = 1_000_000
+_PLACE_IN_SOURCE = re.compile(r", /\S+\.rs:[\d:]+")  # LanceDB's, in its errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,14 +328,13 @@ class Store:
         vectors: NDArray[np.floating],
         *,
         k: int,
-        exact: bool | None = None,
+        exact: bool = True,
         probes: int = 32,
         refine: int = 10,
     ) -> Neighbours:
         """The ``k`` rows of `frame_matrix` of largest inner product with each of ``vectors`` (Q, D).
 
-        Exact is one pass over the mapped matrix. ``exact=None`` takes the index where `build_index` made one
-        and the table is so large that the index is quicker.
+        Exact is one pass over the mapped matrix; else the index that `build_index` made, where there is one.
 
         Raises:
             InvalidArgument: when the vectors are not (Q, D) or ``k`` is below 1.
@@ -343,8 +343,6 @@ class Store:
         """
         record, name, found = self._vector_table(space, tables.frame_table_name)
         matrix = self._frame_matrix(record, name, found)
-        if exact is None:
-            exact = len(matrix.vectors) <= EXACT_UP_TO_ROWS
         table = self._open(name, record)
         if exact or not table.list_indices():
             return nearest_exact(matrix, vectors, k=k)
@@ -421,7 +419,9 @@ class Store:
         return compacted
 
     def build_index(self, space: Space | str) -> None:
-        """Builds the index of frame vectors that `nearest` searches; rows that come later join it in `compact`.
+        """Builds the index of frame vectors that `nearest` searches, unless there is one.
+
+        Rows that come later are found without it, and join it in `compact`.
 
         Raises:
             UnknownName: when the library holds no such vectors.
@@ -429,6 +429,8 @@ class Store:
         _, name, _ = self._vector_table(space, tables.frame_table_name)
         with self._step() as step:
             table = step.table(name)
+            if table.list_indices():
+                return
             partitions = max(1, math.isqrt(table.count_rows()))
             table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=partitions))
 
@@ -442,7 +444,11 @@ class Store:
                 yield step
                 step.publish()
             except (OSError, RuntimeError) as error:  # what LanceDB raises when the disk is full or gone
-                raise StoreError(f"{self.place} could not be written: {error}") from error
+                said = _PLACE_IN_SOURCE.sub("", str(error))
+                raise StoreError(
+                    f"{self.place} could not be written: {said}; make room or amends there, then run the "
+                    "same command again (what was done before is kept)"
+                ) from error
 
     def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
         """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
