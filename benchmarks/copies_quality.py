@@ -245,6 +245,13 @@ def main() -> None:
         mine = [n for n in natural if tuning_half(n) == (arguments.half == "tune")]
         clips = dict(zip(mine, pool.map(load_clip, [arguments.videos / n for n in mine]), strict=True))
     natural_table(arguments.videos, FrameMatrix.concatenate(list(read.values()), list(read)), arguments.method)
+    # Which looks are tried depends on what else is there, so the natural clips are also searched by themselves.
+    alone = copies.find_copies(FrameMatrix.concatenate([read[n] for n in natural], natural), threshold=0.0)
+    scores = sorted((f.segments[0].score for f in alone), reverse=True)
+    false = sum(score >= copies.DEFAULT_THRESHOLD for score in scores)
+    print(
+        f"the natural clips by themselves: {false} false pairs, highest scores {np.round(scores[:3], 3).tolist()}"
+    )
     speed_table()
     library = FrameMatrix.concatenate([read[n] for n in natural], natural)
     setting = Setting(clips, library, arguments.method)

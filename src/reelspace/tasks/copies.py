@@ -68,7 +68,7 @@ _BEST_FRAMES = 4  # a candidate is judged by its best few frames: a copy may be 
 _LOOKS_PER_PAIR = 3
 _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's side
 _REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
-_HOPELESS = 0.05  # pairs that even so stay below this score are not fitted
+_HOPELESS = 0.012  # pairs that even so stay below this score are not fitted
 _TILE_ROWS = 3_000  # longer sequences are compared piece by piece, so memory stays bounded
 
 Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64], NDArray[np.float32]]]
@@ -111,7 +111,7 @@ def same_footage(similarity: float, *, frames: float, spread: float) -> float:
     """The chance in [0, 1] that a segment is the same footage.
 
     A logistic curve: slopes and intercept fitted on the candidates of edited and of unedited clips
-    (`benchmarks/copies_quality.py`, tuning half), the intercept then lowered by 3, because in a library pairs of
+    (`benchmarks/copies_quality.py`, tuning half), the intercept then lowered by 4.5, because in a library pairs of
     strangers outnumber copies by far more than there.
 
     Args:
@@ -125,7 +125,7 @@ def same_footage(similarity: float, *, frames: float, spread: float) -> float:
         + 2.75 * math.log2(max(frames, 1.0))
         - 75.8 / math.sqrt(max(spread, 1.0))
         + 4.4
-        - 3.0
+        - 4.5
     )
     return 1.0 / (1.0 + math.exp(-min(max(evidence, -30.0), 30.0)))
 
