@@ -328,6 +328,12 @@ def main() -> None:
     for encoder, one in zip(encoders, read, strict=True):
         print(f"\n{encoder.space.name}")
         natural_table(arguments.videos, FrameMatrix.concatenate(list(one.values()), list(one)), arguments.method)
+        # Which looks are tried depends on what else is there, so the natural clips are also searched by themselves.
+        alone = copies.find_copies(FrameMatrix.concatenate([one[n] for n in natural], natural), threshold=0.0)
+        scores = sorted((f.segments[0].score for f in alone), reverse=True)
+        false = sum(score >= copies.DEFAULT_THRESHOLD for score in scores)
+        highest = np.round(scores[:3], 3).tolist()
+        print(f"the natural clips by themselves: {false} false pairs, highest scores {highest}")
         speed_table(encoder)
     libraries = tuple(FrameMatrix.concatenate([one[n] for n in natural], natural) for one in read)
     setting = Setting(clips, libraries, encoders, arguments.method, arguments.queries)

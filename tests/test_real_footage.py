@@ -49,6 +49,13 @@ def test_nothing_else_is_a_copy(shared: Path, matches: dict[frozenset[str], Copy
     assert [sorted(pair) for pair in matches if not any(pair <= family for family in allowed)] == []
 
 
+def test_natural_clips_by_themselves_hold_no_copies(shared: Path, tmp_path: Path) -> None:
+    """Which looks are tried depends on what else is in the library, so this is not the same question."""
+    library = Library(tmp_path / "library", tmk=False)
+    library.add(shared / "videos" / "natural")
+    assert library.copies() == []
+
+
 def test_variants_of_the_whole_clip_are_placed_whole(matches: dict[frozenset[str], CopyMatch]) -> None:
     pair = matches[frozenset(("natural/white_rabbit_toy_table.mp4", "variants/white_rabbit_320.webm"))]
     (segment,) = pair.segments

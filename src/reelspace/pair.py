@@ -37,9 +37,10 @@ __all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash", "tmk_has
 ALIGN_METHODS = ("auto", *OFFSET_METHODS, "segments")
 """``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes
 that of the best copied stretch, which may be cropped, bordered, mirrored or a part of either. ``auto`` takes what
-``tmk`` says where it agrees with the best stretch to a second, else the stretch."""
+``tmk`` says where it is sure and agrees with the best stretch to a second, else the stretch."""
 
 _NEAR_SECONDS = 1.0
+_WEAK = 0.2  # score of `tmk` under which its curve is mostly what the rest of a long film adds
 _PICTURE_ROWS = 800
 
 
@@ -109,7 +110,8 @@ class Pair:
         )
         if method == "auto" and segments:
             by_segments = self._by_segments(segments)
-            if abs(whole.offset_seconds - by_segments.offset_seconds) > _NEAR_SECONDS or segments[0].mirrored:
+            agree = abs(whole.offset_seconds - by_segments.offset_seconds) <= _NEAR_SECONDS
+            if not agree or whole.score < _WEAK:
                 return by_segments
         return replace(whole, segments=tuple(segments))
 

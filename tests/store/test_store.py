@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -423,3 +424,17 @@ class TestNearest:
         assert len(store.frame_matrix(SPACE)) == 60
         again = store.nearest(SPACE, queries, k=1, exact=False)
         np.testing.assert_array_equal(again.rows[:, 0], exact.rows[:, 0])
+
+
+def test_a_library_that_may_only_be_read_is_searched_all_the_same(store: Store, monkeypatch: pytest.MonkeyPatch):
+    store.commit([finished(1), finished(2)])
+    make_folder = Path.mkdir
+
+    def refuse(path: Path, *given: object, **named: object) -> None:
+        if path.is_relative_to(store.place):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        make_folder(path, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert_holds(store, [1, 2])
+    assert not (store.place / "cache").exists()

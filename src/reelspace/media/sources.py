@@ -179,7 +179,8 @@ def source_names(place: str | os.PathLike[str]) -> set[str]:
     """What a file is called as a source, or how all below a folder begins; neither need be there."""
     name = os.fsdecode(place)
     if _is_remote(name):
-        return {name.rstrip("/")}
+        file_system, below = _file_system(name)
+        return {name.rstrip("/"), file_system.unstrip_protocol(below).rstrip("/")}
     path = _local_path(name)
     return {_storable(path), "file://" + urllib.parse.quote(os.fsencode(path))}
 

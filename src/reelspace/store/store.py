@@ -16,16 +16,20 @@ version. So a step happened wholly or not at all, and readers need no lock.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
 import shutil
+import tempfile
+import weakref
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Self
@@ -52,6 +56,7 @@ RECORD_NAME = "library.json"
 KEEP_VERSIONS = timedelta(minutes=10)
 COMPACT_AFTER_FRAGMENTS = 200
 BATCH_ROWS = 8192
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _PLACE_IN_SOURCE = re.compile(r", /\S+\.rs:[\d:]+")  # LanceDB's, in its errors
 
 
@@ -120,6 +125,8 @@ class Store:
     def __init__(self, place: Path | str, *, lock_timeout_seconds: float = 60.0) -> None:
         self.place = Path(place).absolute()
         self._own_commits: list[int] = []
+        # Of a library that may only be read, as archives often may: where its arrays are mapped from.
+        self._cache_elsewhere: Path | None = None
         self._write_lock_path = self.place / "locks" / "write.lock"
         self._lock_timeout_seconds = lock_timeout_seconds
         Record.read(self.place)
@@ -534,13 +541,22 @@ class Store:
                     {c: _flat(batch[c]).reshape(-1, *shape) for c, (_, shape) in columns.items()},
                 )
 
-        return MappedArrays.refresh(
-            self.place / "cache" / name,
-            columns,
+        refresh = partial(
+            MappedArrays.refresh,
+            columns=columns,
             version=record.versions[name],
             video_ids=video_ids,
             batches=batches,
         )
+        try:
+            return refresh(self.place / "cache" / name)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+        if self._cache_elsewhere is None:
+            self._cache_elsewhere = Path(tempfile.mkdtemp(prefix="reelspace-"))
+            weakref.finalize(self, shutil.rmtree, self._cache_elsewhere, ignore_errors=True)
+        return refresh(self._cache_elsewhere / name)
 
 
 class _Step:

@@ -66,7 +66,7 @@ _SURE = 0.995  # similarity beyond which more says nothing
 _LOOKS_PER_PAIR = 3
 _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's side
 _REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
-_HOPELESS = 0.05  # pairs that even so stay below this score are not fitted
+_HOPELESS = 0.012  # pairs that even so stay below this score are not fitted
 _TILE_ROWS = 3_000  # longer sequences are compared piece by piece, so memory stays bounded
 
 Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64], NDArray[np.float32]]]
@@ -105,13 +105,13 @@ class Curve(NamedTuple):
 
 
 # Fitted on the candidates of edited and of unedited clips (`benchmarks/copies_quality.py`, tuning half), the
-# intercept then lowered by 3: in a library pairs of strangers outnumber copies by far more than there.
-_PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 3.0)
+# intercept then lowered by 4.5: in a library pairs of strangers outnumber copies by far more than there.
+_PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 4.5)
 
 # Similarity and intercept fitted on pairs drawn by formula (`python -m reelspace.training.calibration`), the slope
 # of the frames on the tuning half: made-up frames are more independent than real ones. The intercept is lowered by
-# 3 as above, and by 3 more: on the tuning half takes of one room were liker than made-up strangers.
-_REELPRINT = Curve(7.08, 5.5, 0.0, -10.49 - 3.0 - 3.0)
+# 6: strangers are many, and on the tuning half takes of one room were liker than made-up strangers.
+_REELPRINT = Curve(7.08, 5.5, 0.0, -10.49 - 6.0)
 
 
 @dataclass(frozen=True, slots=True)
