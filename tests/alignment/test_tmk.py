@@ -89,7 +89,8 @@ def test_a_black_video_has_a_descriptor_of_zeros() -> None:
 
 
 def test_kernel_coefficients_are_the_modified_bessel_functions() -> None:
-    special = pytest.importorskip("scipy.special")
+    from scipy import special
+
     expected = 2 * special.ive(np.arange(1, 32), 32) / (1 - np.exp(-64))
     np.testing.assert_allclose(kernel_coefficients()[1:], expected, rtol=1e-9)
 
