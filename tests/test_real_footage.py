@@ -76,6 +76,7 @@ def test_a_rotated_file_is_found_and_says_how_it_is_turned(shared: Path, library
     (match,) = library.match(shared / "videos" / "odd" / "rotated90_man_dog_bed.mp4")
     assert Path(match.reference).name == "man_dog_bed_phone.mp4"
     assert match.segments[0].rotation_degrees in {90, 270}
+    assert match.segments[0].orientation.startswith("turned ")
 
 
 def test_another_take_of_the_same_place_is_no_copy(shared: Path, library: Library) -> None:

@@ -139,7 +139,7 @@ def plot_match(match: CopyMatch, path: str | Path, *, moments: int = 5) -> Path:
     figure.suptitle(
         f"{_label(Path(match.query).name)} {_span(best.query)}  =  "
         f"{_label(Path(match.reference).name)} {_span(best.reference)}\n"
-        f"score {best.score:.2f}   speed x{best.speed:.2f}{'   mirrored' if best.mirrored else ''}",
+        f"score {best.score:.2f}   speed x{best.speed:.2f}   {best.orientation}".rstrip(),
         fontsize=10,
     )
     return _save(figure, path)

@@ -55,10 +55,10 @@ def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None
     if not alignment.segments:
         out.print("no stretch of them is the same footage: take the offset as a guess", style="yellow")
     for segment in alignment.segments:
-        mirrored = ", mirrored" if segment.mirrored else ""
+        orientation = f", {segment.orientation}" if segment.orientation else ""
         out.print(
             f"same footage: {_span(segment.query)} of A = {_span(segment.reference)} of B, "
-            f"speed x{segment.speed:.2f}, score {segment.score:.2f}{mirrored}"
+            f"speed x{segment.speed:.2f}, score {segment.score:.2f}{orientation}"
         )
     for name, path in written.items():
         out.print(f"{name}: {shown(path)}")

@@ -114,7 +114,7 @@ def _facts(segment: CopySegment) -> Sequence[str]:
         _span(segment.reference),
         f"x{segment.speed:.2f}",
         f"{segment.score:.2f}",
-        "mirrored" if segment.mirrored else "",
+        segment.orientation,
     )
 
 

@@ -61,6 +61,12 @@ class CopySegment:
     mirrored: bool = False
     rotation_degrees: int = 0
 
+    @property
+    def orientation(self) -> str:
+        """How the query shows the footage, in words: empty when upright, else such as ``mirrored, turned 90``."""
+        turned = f"turned {self.rotation_degrees}" if self.rotation_degrees else ""
+        return ", ".join(filter(None, ("mirrored" if self.mirrored else "", turned)))
+
 
 @dataclass(frozen=True, slots=True)
 class CopyMatch:
