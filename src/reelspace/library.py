@@ -143,7 +143,7 @@ class Library:
             retry_failed=retry_failed,
             on_event=on_event,
         )
-        if report.indexed and self.status().rows.get(f"frames_{self._frame_space.name}", 0) > INDEX_ABOVE_ROWS:
+        if report.indexed and self._store.frame_rows(self._frame_space) > INDEX_ABOVE_ROWS:
             self._store.build_index(self._frame_space)
         return report
 

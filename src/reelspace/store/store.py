@@ -251,6 +251,11 @@ class Store:
             size_bytes=sum(f.stat().st_size for f in self.place.rglob("*") if f.is_file()),
         )
 
+    def frame_rows(self, space: Space | str) -> int:
+        """How many rows of frame vectors there are; raises as `frame_matrix` does."""
+        record, name, _ = self._vector_table(space, tables.frame_table_name)
+        return int(self._open(name, record).count_rows())
+
     def frame_matrix(self, space: Space | str) -> FrameMatrix:
         """The frame vectors of every video, memory-mapped; made or brought up to date first where needed.
 
