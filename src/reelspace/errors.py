@@ -13,7 +13,8 @@
     │   ├── NotALibrary                      no library at that place, or one of another schema version
     │   └── StoreBusy                        another process kept the write lock too long
     ├── SpaceMismatch (also ValueError)      vectors of two embedding spaces were about to be mixed
-    └── FormatError (also ValueError)        a file of a known format (.tmk, .npz) that breaks its format
+    ├── CheckpointError                      a model's weights cannot be had, or are not what they were
+    └── FormatError (also ValueError)        a file of a known format (.tmk, .npz, weights) that breaks its format
 
 A message says what happened, what was got, and what to do next.
 """
@@ -25,6 +26,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CannotOpen",
+    "CheckpointError",
     "DecodeFailed",
     "FormatError",
     "InvalidArgument",
@@ -124,3 +126,7 @@ class SpaceMismatch(ReelspaceError, ValueError):
 
 class FormatError(ReelspaceError, ValueError):
     """A file of a known format that breaks its format."""
+
+
+class CheckpointError(ReelspaceError):
+    """A model's weights are not on this machine and cannot be fetched, or are not what they were."""
