@@ -112,8 +112,8 @@ def _require_all(report: dict[str, Any], row: EncoderSpec, unused: tuple[str, ..
     found = [f"{len(names)} {how} ({_first(names)})" for how, names in wrong.items() if names]
     if found:
         raise FormatError(
-            f"{row.name}: its checkpoint does not fit the model: tensors {', '.join(found)}; fetch it again, or name "
-            "the right one"
+            f"{row.name}: its checkpoint does not fit the model: tensors {', '.join(found)}; fetch it again, or "
+            "name the right one"
         )
 
 
