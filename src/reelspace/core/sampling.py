@@ -12,7 +12,7 @@ from typing import Literal
 from reelspace.core.frames import SamplerState
 from reelspace.errors import InvalidArgument
 
-__all__ = ["AtRate", "AtTimes", "EveryFrame", "FfmpegRate"]
+__all__ = ["AtIndices", "AtRate", "AtTimes", "EveryFrame", "FfmpegRate"]
 
 Rate = int | float | Fraction
 
@@ -88,6 +88,55 @@ class _Times:
     def finish(self) -> Sequence[float]:
         first, self.position = self.position, len(self.times)
         return self.times[first:]
+
+
+@dataclass(frozen=True, slots=True)
+class AtIndices:
+    """The k-th frame in the order of presentation, counted from 0, for each k; at its own presentation time.
+
+    A k that is listed twice is handed out twice; one after the last frame gets the last.
+
+    Attributes:
+        indices: not decreasing.
+
+    Raises:
+        InvalidArgument: when an index is negative or the indices decrease.
+    """
+
+    indices: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", tuple(int(index) for index in self.indices))
+        if any(b < a for a, b in zip((0, *self.indices), self.indices, strict=False)):
+            raise InvalidArgument(f"indices count from 0 and do not decrease, got {list(self.indices)}")
+
+    def start(self) -> SamplerState:
+        """Fresh state for one pass."""
+        return _Indices(self.indices)
+
+
+@dataclass(slots=True)
+class _Indices:
+    indices: tuple[int, ...]
+    position: int = 0
+    pushed: int = 0
+    last_seconds: float = 0.0
+
+    @property
+    def done(self) -> bool:
+        return self.position == len(self.indices)
+
+    def push(self, time_seconds: float, until_seconds: float, duration_seconds: float) -> Sequence[float]:  # noqa: ARG002
+        first = self.position
+        while not self.done and self.indices[self.position] == self.pushed:
+            self.position += 1
+        self.pushed += 1
+        self.last_seconds = time_seconds
+        return (time_seconds,) * (self.position - first)
+
+    def finish(self) -> Sequence[float]:
+        first, self.position = self.position, len(self.indices)
+        return (self.last_seconds,) * (self.position - first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reelspace.core.squash import squash_taps
 from reelspace.encoders.spec import Preprocessing
 from reelspace.errors import InvalidArgument
 
-__all__ = ["crops_of", "crops_on_device", "resized_shape"]
+__all__ = ["Squash", "crops_of", "crops_on_device", "resized_shape"]
 
 
 def crops_of(frames: NDArray[np.uint8], how: Preprocessing, *, crops: int = 1) -> NDArray[np.uint8]:
@@ -37,8 +38,7 @@ def crops_of(frames: NDArray[np.uint8], how: Preprocessing, *, crops: int = 1) -
     """
     if frames.dtype != np.uint8:
         raise InvalidArgument(f"frames are uint8 on the scale 0..255, got {frames.dtype}")
-    writeable = np.ascontiguousarray(frames) if frames.flags.writeable else frames.copy()  # torch warns otherwise
-    cut: NDArray[np.uint8] = crops_on_device(torch.from_numpy(writeable), how, crops=crops).numpy()
+    cut: NDArray[np.uint8] = crops_on_device(_tensor(frames), how, crops=crops).numpy()
     return cut
 
 
@@ -130,3 +130,71 @@ def _cut(pictures: Tensor, side: int, crops: int) -> Tensor:
     else:  # SlowFast's `uniform_crop`, which rounds up
         corners = [(math.ceil(down / 2), left) for left in (0, math.ceil(across / 2), across)]
     return torch.stack([pictures[..., top : top + side, left : left + side] for top, left in corners])
+
+
+class Squash:
+    """A whole video as one clip: every frame of it, resized in time, rows and columns by linear interpolation.
+
+    The result is ``F.interpolate(stack, size=(frames, side, side), mode="trilinear")`` of the stack of all frames
+    as floats, without the stack: the frames that have a part in it come one by one, and memory holds one of them
+    and the clip. So reads harpreetsahota204/hiera-video-embeddings-plugin, `utils.resize_video_tensor`.
+
+    Args:
+        frame_count: of the video; `media.count_frames` counts them.
+        frames: of the clip.
+        side: its rows and columns.
+
+    Attributes:
+        indices: the frames to push, counted from 0 in the order of presentation; for `core.sampling.AtIndices`.
+
+    Raises:
+        InvalidArgument: for counts below 1.
+    """
+
+    def __init__(self, frame_count: int, frames: int, side: int) -> None:
+        taps, weights = squash_taps(frame_count, frames)
+        self.indices: tuple[int, ...] = tuple(np.unique(taps[weights > 0]).tolist())
+        self._parts = [
+            [(place, weights[place, tap]) for place, tap in np.argwhere((taps == index) & (weights > 0))]
+            for index in self.indices
+        ]
+        self._side = side
+        self._pushed = 0
+        self._clip = np.zeros((frames, side, side, 3), np.float32)
+
+    def push(self, pixels: NDArray[np.uint8]) -> None:
+        """Takes the next frame of ``indices``: uint8 (H, W, 3).
+
+        Raises:
+            InvalidArgument: when all were pushed before.
+        """
+        if self._pushed == len(self.indices):
+            raise InvalidArgument(f"all {self._pushed} frames of the clip were pushed before")
+        shrunk = _interpolated(pixels, self._side)
+        for place, weight in self._parts[self._pushed]:
+            self._clip[place] += weight * shrunk
+        self._pushed += 1
+
+    def finish(self) -> NDArray[np.float32]:
+        """The clip: float32 (frames, side, side, 3) on the scale 0..255.
+
+        Raises:
+            InvalidArgument: when frames are missing.
+        """
+        if self._pushed < len(self.indices):
+            raise InvalidArgument(f"the clip needs {len(self.indices)} frames, got {self._pushed}")
+        return self._clip
+
+
+def _interpolated(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    """uint8 (H, W, 3) -> float32 (side, side, 3)."""
+    picture = _tensor(pixels).permute(2, 0, 1)[None].float()  # (1, 3, H, W)
+    shrunk: NDArray[np.float32] = (
+        F.interpolate(picture, size=(side, side), mode="bilinear")[0].permute(1, 2, 0).numpy()
+    )
+    return shrunk
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """The same memory as a tensor; a copy where it is read-only, of which torch would warn."""
+    return torch.from_numpy(np.ascontiguousarray(pixels) if pixels.flags.writeable else pixels.copy())

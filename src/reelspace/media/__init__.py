@@ -11,7 +11,7 @@ from reelspace.errors import UnknownName
 if TYPE_CHECKING:
     from reelspace.media.reader import VideoReader
 
-__all__ = ["open_video", "probe"]
+__all__ = ["count_frames", "open_video", "probe"]
 
 
 def _pyav(source: str | os.PathLike[str], *, fast: bool, threads: int) -> VideoReader:
@@ -47,3 +47,9 @@ def probe(source: str | os.PathLike[str], *, backend: str = "pyav") -> Video:
     """What a video's container and first picture say, without reading the rest. Raises as `open_video` does."""
     with open_video(source, backend=backend) as reader:
         return reader.video
+
+
+def count_frames(source: str | os.PathLike[str], *, backend: str = "pyav") -> int:
+    """How many frames a video has, as `VideoReader.count_frames` counts them. Raises as `open_video` does."""
+    with open_video(source, backend=backend) as reader:
+        return reader.count_frames()

@@ -98,6 +98,16 @@ class PyAVReader:
         with contextlib.closing(self._cursor()) as cursor:
             yield from self._read_from(cursor, taps, cursor.go(None))
 
+    def count_frames(self) -> int:
+        """How many frames `frames` gives; see `VideoReader.count_frames`."""
+        if self._closed:
+            raise InvalidArgument(f"{self._source}: the reader is closed; open the video again")
+        opened = self._open(strict=False)
+        try:
+            return opened.count_frames()
+        finally:
+            self._give_back(opened)
+
     def frames(self, picture: Picture = _AS_DISPLAYED) -> Iterator[Frame]:
         """Every frame."""
         return (frame for _, frame in self.read([Tap(EveryFrame(), picture)]))

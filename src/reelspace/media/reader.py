@@ -49,6 +49,13 @@ class VideoReader(Protocol):
         """Every frame."""
         ...
 
+    def count_frames(self) -> int:
+        """How many frames `frames` gives, without decoding them where the codec allows.
+
+        Pictures that turn out damaged are counted all the same, unless the file is cut off.
+        """
+        ...
+
     def frames_at(self, times_seconds: Sequence[float], picture: Picture = ...) -> Iterator[Frame]:
         """The frame on screen at each time, seeking where that is cheaper than decoding through.
 
