@@ -35,6 +35,7 @@ LOCK_TIMEOUT_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Index:
+    table: str
     version: int
     generation: int
     video_ids: tuple[str, ...]
@@ -45,7 +46,8 @@ class _Index:
         try:
             with np.load(io.BytesIO((folder / "index.npz").read_bytes())) as stored:
                 ids = tuple(stored["video_ids"].astype(str).tolist())
-                return cls(int(stored["version"]), int(stored["generation"]), ids, stored["bounds"])
+                table = str(stored["table"]) if "table" in stored else ""
+                return cls(table, int(stored["version"]), int(stored["generation"]), ids, stored["bounds"])
         except FileNotFoundError:
             return None
 
@@ -53,6 +55,7 @@ class _Index:
         draft = folder / "index.new.npz"
         np.savez(
             draft,
+            table=self.table,
             version=self.version,
             generation=self.generation,
             video_ids=np.array(self.video_ids, dtype="S"),
@@ -81,6 +84,7 @@ class MappedArrays:
         folder: Path,
         columns: Columns,
         *,
+        table: str,
         version: int,
         video_ids: Callable[[], Sequence[str]],
         batches: Batches,
@@ -90,24 +94,33 @@ class MappedArrays:
         Args:
             folder: made where it is missing.
             columns: dtype and shape of one row of each column.
+            table: what tells it from one that had its name before.
             version: of the table.
             video_ids: gives the ids of the videos that have rows in that version.
             batches: streams the rows of the given videos, or of all, those of one video together: their ids and
                 their columns.
         """
         index = _Index.read(folder)
-        if index is None or index.version != version:
+        if index is None or (index.table, index.version) != (table, version):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "write.lock", timeout_seconds=LOCK_TIMEOUT_SECONDS):
                 index = _Index.read(folder)
-                if index is None or index.version != version:
-                    index = _update(folder, index, columns, version=version, video_ids=video_ids(), batches=batches)
+                if index is None or (index.table, index.version) != (table, version):
+                    index = _update(
+                        folder,
+                        index,
+                        columns,
+                        table=table,
+                        version=version,
+                        video_ids=video_ids(),
+                        batches=batches,
+                    )
                 # Mapped while the lock keeps other writers from replacing this generation.
                 return cls._map(folder, index, columns)
         try:
             return cls._map(folder, index, columns)
         except FileNotFoundError:  # replaced by another process since the index was read
-            return cls.refresh(folder, columns, version=version, video_ids=video_ids, batches=batches)
+            return cls.refresh(folder, columns, table=table, version=version, video_ids=video_ids, batches=batches)
 
     @classmethod
     def _map(cls, folder: Path, index: _Index, columns: Columns) -> MappedArrays:
@@ -130,6 +143,7 @@ def _update(
     index: _Index | None,
     columns: Columns,
     *,
+    table: str,
     version: int,
     video_ids: Sequence[str],
     batches: Batches,
@@ -138,10 +152,10 @@ def _update(
     wanted = set(video_ids)
     have = set(index.video_ids) if index is not None else set()
     added = sorted(wanted - have)
-    if index is not None and have <= wanted and len(added) <= APPEND_AT_MOST:
+    if index is not None and index.table == table and have <= wanted and len(added) <= APPEND_AT_MOST:
         stream = batches(added) if added else iter(())
     else:
-        index = _Index(version, index.generation + 1 if index is not None else 0, (), np.zeros(1, np.int64))
+        index = _Index(table, version, index.generation + 1 if index is not None else 0, (), np.zeros(1, np.int64))
         stream = batches(None)
     ids, counts = _append(folder, index, columns, stream)
     if len(set(ids)) != len(ids):
@@ -151,7 +165,7 @@ def _update(
     for without_rows in sorted(wanted.difference(ids)):
         ids.append(without_rows)
         counts.append(0)
-    new = _Index(version, index.generation, tuple(ids), np.cumsum([0, *counts], dtype=np.int64))
+    new = _Index(table, version, index.generation, tuple(ids), np.cumsum([0, *counts], dtype=np.int64))
     new.write(folder)
     for other in folder.iterdir():
         if other.is_dir() and other.name != str(new.generation):

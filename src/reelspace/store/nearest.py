@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reelspace.core.sequence import FrameMatrix
+from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument
+from reelspace.store.products import Rows, over_blocks
 
-__all__ = ["Neighbours", "nearest_exact", "nearest_indexed"]
+__all__ = ["IndexedRows", "Matrix", "Neighbours", "nearest_exact"]
 
 BLOCK_ROWS = 32_768
+_ROUNDING = 2.0**-24  # of one float32 operation
+_EXACT_ROWS = 4_096
+
+
+class Matrix(Protocol):
+    """Stored rows: a `FrameMatrix` or `Embeddings`."""
+
+    @property
+    def vectors(self) -> NDArray[np.floating]:
+        """(N, D), rows of unit length."""
+        ...
+
+    @property
+    def space(self) -> Space:
+        """Their identity."""
+        ...
 
 
 class Neighbours(NamedTuple):
-    """The best rows for each of Q queries, best first.
+    """The best rows for each of Q queries, best first; of equal ones the first row comes first.
 
     Attributes:
-        rows: int64 (Q, k): rows of the frame matrix; -1 where there are fewer than k.
+        rows: int64 (Q, k): rows of the matrix; -1 where there are fewer than k.
         scores: float32 (Q, k): inner products, cosines for unit vectors; -inf where there are fewer than k.
     """
 
@@ -28,67 +47,179 @@ class Neighbours(NamedTuple):
 
 
 def nearest_exact(
-    matrix: FrameMatrix, queries: NDArray[np.floating], *, k: int, block_rows: int = BLOCK_ROWS
+    matrix: Matrix,
+    queries: NDArray[np.floating],
+    *,
+    k: int,
+    against: NDArray[np.floating] | None = None,
+    factors: NDArray[np.float32] | None = None,
+    rows: Rows | None = None,
+    block_rows: int = BLOCK_ROWS,
 ) -> Neighbours:
-    """The ``k`` rows of largest inner product with each query (Q, D), in memory of one block.
+    """The ``k`` rows of largest inner product with each query (Q, D), in memory of a block per core.
+
+    A first pass in float32 keeps every row that rounding leaves a chance; those are scored again in float64. So the
+    answer does not depend on block size, number of queries, or the order in which a sum is added up.
+
+    Args:
+        matrix: the rows.
+        queries: (Q, D), of any length.
+        k: how many.
+        against: (M, D): the greatest product with any of these is subtracted from each score.
+        factors: (N,), not negative: each row's score is multiplied by its factor.
+        rows: int64, increasing: only these rows; None for all.
+        block_rows: rows scored at once.
 
     Raises:
         InvalidArgument: when the queries are not (Q, D) or ``k`` is below 1.
     """
     wanted = _checked(queries, matrix.space.dimensions, k)
-    rows = np.full((len(wanted), k), -1, np.int64)
-    scores = np.full((len(wanted), k), -np.inf, np.float32)
-    for start in range(0, len(matrix.vectors), block_rows):
-        block = matrix.vectors[start : start + block_rows].astype(np.float32)
-        found = wanted @ block.T  # (Q, B)
-        better = np.flatnonzero(found.max(axis=1) > scores[:, -1])
-        if not len(better):
-            continue
-        found = found[better]
-        take = min(k, found.shape[1])
-        columns = np.argpartition(found, -take, axis=1)[:, -take:]
-        merged_scores = np.concatenate([scores[better], np.take_along_axis(found, columns, axis=1)], axis=1)
-        merged_rows = np.concatenate([rows[better], columns + start], axis=1)
-        order = np.argsort(-merged_scores, axis=1, kind="stable")[:, :k]
-        scores[better] = np.take_along_axis(merged_scores, order, axis=1)
-        rows[better] = np.take_along_axis(merged_rows, order, axis=1)
-    return Neighbours(rows, scores)
+    unwanted = np.empty((0, wanted.shape[1]), np.float32)
+    if against is not None:
+        unwanted = _checked(against, matrix.space.dimensions, k)
+    both = np.concatenate([wanted, unwanted])
+    lengths = np.linalg.norm(both.astype(np.float64), axis=1)
+    scale = lengths.max(initial=0.0) or 1.0
+    lengths /= scale
+    count = len(wanted)
+    # |fl(x.y) - x.y| <= D u |x| |y| (Higham 2002, eq. 3.5), twice over, for the last operations round as well.
+    doubt = 2 * matrix.space.dimensions * _ROUNDING * (lengths[:count] + lengths[count:].max(initial=0.0))
+    doubt = doubt.astype(np.float32)
+    least = np.full(count, -np.inf, np.float32)  # what a row must be able to reach; rises from block to block
+
+    def promising(where: slice | Rows, found: NDArray[np.float32]) -> _Candidates:
+        scores, doubts = found[:, :count], doubt
+        if found.shape[1] > count:
+            scores = scores - found[:, count:].max(axis=1, keepdims=True)
+        if factors is not None:
+            here = factors[where][:, None]
+            scores, doubts = scores * here, doubt * here
+        limit = least.copy()
+        if len(scores) >= k and np.isneginf(limit).any():
+            limit = np.maximum(limit, np.partition(scores - doubts, len(scores) - k, axis=0)[len(scores) - k])
+        place, query = np.nonzero(scores >= limit - doubts)
+        likely = scores[place, query]
+        unsure = np.broadcast_to(doubts, scores.shape)[place, query]
+        first = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+        return _Candidates(first[place], query, likely - unsure, likely + unsure)
+
+    best = np.full((count, k), -np.inf, np.float32)  # what the k best rows reach at the very least
+    kept = []
+    blocks = over_blocks(matrix.vectors, both / np.float32(scale), promising, rows=rows, block_rows=block_rows)
+    for found in blocks:
+        if len(found.rows):
+            kept.append(found)
+            best = _k_greatest(best, found)
+            least[:] = best.min(axis=1)
+    neighbours = Neighbours(np.full((count, k), -1, np.int64), np.full((count, k), -np.inf, np.float32))
+    if not kept:
+        return neighbours
+    some = _Candidates(*map(np.concatenate, zip(*kept, strict=True)))
+    order = np.lexsort((some.rows, some.queries))
+    order = order[(some.at_most >= least[some.queries])[order]]
+    bounds = np.searchsorted(some.queries[order], np.arange(count + 1))
+    for q in range(count):
+        found_rows = some.rows[order[bounds[q] : bounds[q + 1]]]
+        scores = _scores(matrix, found_rows, wanted[q], unwanted, factors)
+        ranked = np.argsort(-scores, kind="stable")[:k]
+        neighbours.rows[q, : len(ranked)] = found_rows[ranked]
+        neighbours.scores[q, : len(ranked)] = scores[ranked]
+    return neighbours
 
 
-def nearest_indexed(
-    table: Any, matrix: FrameMatrix, queries: NDArray[np.floating], *, k: int, probes: int, refine: int
-) -> Neighbours:
-    """The same by the index of a LanceDB table that holds the rows of ``matrix``: most of the ``k``, much sooner.
+class _Candidates(NamedTuple):
+    """Pairs of a row and a query that may be among the best, and the bounds of their score."""
 
-    ``probes`` partitions of the index are searched, and ``refine`` times ``k`` candidates scored again with the
-    vectors themselves.
+    rows: Rows
+    queries: NDArray[np.int64]
+    at_least: NDArray[np.float32]
+    at_most: NDArray[np.float32]
 
-    Raises:
-        InvalidArgument: when the queries are not (Q, D) or ``k`` is below 1.
+
+def _k_greatest(best: NDArray[np.float32], found: _Candidates) -> NDArray[np.float32]:
+    """The k greatest of ``best`` (Q, k) and what ``found`` reaches at least, of each query."""
+    k = best.shape[1]
+    order = np.lexsort((-found.at_least, found.queries))
+    queries = found.queries[order]
+    rank = np.arange(len(order)) - np.searchsorted(queries, queries)
+    first = rank < k
+    more = np.full_like(best, -np.inf)
+    more[queries[first], rank[first]] = found.at_least[order[first]]
+    return np.partition(np.concatenate([best, more], axis=1), k, axis=1)[:, k:]
+
+
+def _scores(
+    matrix: Matrix,
+    rows: Rows,
+    query: NDArray[np.float32],
+    against: NDArray[np.float32],
+    factors: NDArray[np.float32] | None,
+) -> NDArray[np.float64]:
+    """What the first pass estimated, in float64: (n,)."""
+    scores = np.empty(len(rows))
+    for first in range(0, len(rows), _EXACT_ROWS):
+        part = rows[first : first + _EXACT_ROWS]
+        vectors = matrix.vectors[part].astype(np.float64)
+        found = np.einsum("nd,d->n", vectors, query.astype(np.float64))
+        if len(against):
+            found -= np.einsum("nd,md->nm", vectors, against.astype(np.float64)).max(axis=1)
+        scores[first : first + _EXACT_ROWS] = found if factors is None else found * factors[part]
+    return scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedRows:
+    """A LanceDB table with an index, and how its rows are found in a matrix.
+
+    Attributes:
+        table: at the version that the matrix shows.
+        space: the identity of the vectors.
+        video_ids: of the matrix.
+        bounds: of the matrix.
+        keys: two columns of the table by name, and the matrix's: together they tell the rows of a video apart.
+        where: an SQL condition on the rows; None for all.
+        probes: partitions of the index that are searched.
+        refine: so many times ``k`` candidates are scored again with the vectors themselves.
     """
-    wanted = _checked(queries, matrix.space.dimensions, k)
-    position = {video_id: i for i, video_id in enumerate(matrix.video_ids)}
-    rows = np.full((len(wanted), k), -1, np.int64)
-    scores = np.full((len(wanted), k), -np.inf, np.float32)
-    for q, query in enumerate(wanted):
-        found = (
-            table.search(query, vector_column_name="vector")
-            .nprobes(probes)
-            .refine_factor(refine)
-            .select(["video_id", "time_seconds", "view", "_distance"])
-            .limit(k)
-            .to_arrow()
-        )
-        n = found.num_rows
-        # The index goes by cosines; stored vectors have unit length, the query may not.
-        scores[q, :n] = (1.0 - found["_distance"].to_numpy()) * np.linalg.norm(query)
-        for j, (video_id, time, view) in enumerate(
-            zip(*(found[name].to_pylist() for name in ("video_id", "time_seconds", "view")), strict=True)
-        ):
-            first, last = matrix.bounds[position[video_id] : position[video_id] + 2]
-            row = first + np.searchsorted(matrix.times_seconds[first:last], time)
-            rows[q, j] = row + int(np.flatnonzero(matrix.views[row:last] == view)[0])
-    return Neighbours(rows, scores)
+
+    table: Any
+    space: Space
+    video_ids: tuple[str, ...]
+    bounds: NDArray[np.int64]
+    keys: Mapping[str, NDArray[Any]]
+    where: str | None = None
+    probes: int = 32
+    refine: int = 10
+
+    def __call__(self, queries: NDArray[np.floating], k: int) -> Neighbours:
+        """Most of the ``k`` rows that `nearest_exact` finds, much sooner.
+
+        Raises:
+            InvalidArgument: when the queries are not (Q, D) or ``k`` is below 1.
+        """
+        wanted = _checked(queries, self.space.dimensions, k)
+        position = {video_id: i for i, video_id in enumerate(self.video_ids)}
+        rows = np.full((len(wanted), k), -1, np.int64)
+        scores = np.full((len(wanted), k), -np.inf, np.float32)
+        for q, query in enumerate(wanted):
+            search = self.table.search(query, vector_column_name="vector").nprobes(self.probes)
+            if self.where is not None:
+                search = search.where(self.where, prefilter=True)
+            found = (
+                search.refine_factor(self.refine).select(["video_id", *self.keys, "_distance"]).limit(k).to_arrow()
+            )
+            n = found.num_rows
+            # The index goes by cosines; stored vectors have unit length, the query may not.
+            scores[q, :n] = (1.0 - found["_distance"].to_numpy()) * np.linalg.norm(query)
+            named = zip(*(found[name].to_pylist() for name in ("video_id", *self.keys)), strict=True)
+            rows[q, :n] = [self._row(position[video_id], values) for video_id, *values in named]
+        return Neighbours(rows, scores)
+
+    def _row(self, video: int, values: list[Any]) -> int:
+        (first_key, second_key), (value, other) = self.keys.values(), values
+        start, stop = self.bounds[video : video + 2]
+        start += np.searchsorted(first_key[start:stop], value)  # rows of a video are sorted by their first key
+        return int(start + np.argmax(second_key[start:stop] == other))
 
 
 def _checked(queries: NDArray[np.floating], dimensions: int, k: int) -> NDArray[np.float32]:

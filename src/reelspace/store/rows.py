@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.core.embeddings import ClipSequence
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.video import Video
@@ -164,19 +165,20 @@ class Finished:
         video: what is known of its content; None for a failed file, and for one whose content is stored already.
         sequences: frame vectors, at most one of each space.
         signatures: likewise.
+        clips: clip vectors, likewise.
     """
 
     entry: LedgerEntry
     video: StoredVideo | None = None
     sequences: tuple[FrameSequence, ...] = ()
     signatures: tuple[Signature, ...] = ()
+    clips: tuple[ClipSequence, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """Memory its arrays take."""
-        return sum(s.vectors.nbytes for s in self.sequences) + sum(
-            s.average.nbytes + s.cosines.nbytes + s.sines.nbytes for s in self.signatures
-        )
+        vectors = sum(rows.vectors.nbytes for rows in (*self.sequences, *self.clips))
+        return vectors + sum(s.average.nbytes + s.cosines.nbytes + s.sines.nbytes for s in self.signatures)
 
 
 @dataclass(frozen=True, slots=True)

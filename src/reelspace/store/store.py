@@ -4,6 +4,7 @@
     sources.lance       the ledger, one row per path or URL
     videos.lance        one row per content
     frames_*.lance      one table per space of frame vectors, rows grouped by video, sorted by time, then view
+    clips_*.lance       one table per space of clip vectors, rows grouped by video, sorted by time
     signatures_*.lance  one table per space of whole-video signatures, one row per video
     locks/              who writes, who works on which file
     cache/              arrays derived from the tables, for memory-mapped search; may be deleted
@@ -20,12 +21,13 @@ import errno
 import json
 import math
 import re
+import secrets
 import shutil
 import tempfile
 import weakref
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -40,13 +42,14 @@ import pyarrow as pa
 from lancedb.index import IvfSq
 from numpy.typing import NDArray
 
+from reelspace.core.embeddings import ClipSequence, Embeddings
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.errors import NotALibrary, StoreBusy, StoreError, UnknownName
 from reelspace.store import tables
 from reelspace.store.locks import FileLock
 from reelspace.store.mapped import Columns, MappedArrays
-from reelspace.store.nearest import Neighbours, nearest_exact, nearest_indexed
+from reelspace.store.nearest import IndexedRows, Neighbours, nearest_exact
 from reelspace.store.rows import Finished, LedgerEntry, SignatureMatrix, StoredVideo, Summary, trusted_seconds
 
 __all__ = ["SCHEMA_VERSION", "Record", "Store"]
@@ -56,6 +59,7 @@ RECORD_NAME = "library.json"
 KEEP_VERSIONS = timedelta(minutes=10)
 COMPACT_AFTER_FRAGMENTS = 200
 BATCH_ROWS = 8192
+TABLE_KEY = b"reelspace.table"
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 _PLACE_IN_SOURCE = re.compile(r", /\S+\.rs:[\d:]+")  # LanceDB's, in its errors
 
@@ -213,18 +217,22 @@ class Store:
         return {
             name: tables.space_of(self._open(name, record).schema)
             for name in sorted(record.versions)
-            if name.startswith(("frames_", "signatures_"))
+            if name.startswith(tables.VECTOR_TABLES)
         }
 
-    def require(self, *, frames: Iterable[Space] = (), signatures: Iterable[Space] = ()) -> None:
+    def require(
+        self, *, frames: Iterable[Space] = (), clips: Iterable[Space] = (), signatures: Iterable[Space] = ()
+    ) -> None:
         """Refuses spaces that differ from those of the same name in this library; new names are welcome.
 
         Raises:
             SpaceMismatch: naming both.
         """
         have = self.spaces()
-        wanted = {tables.frame_table_name(s): s for s in frames} | {
-            tables.signature_table_name(s): s for s in signatures
+        wanted = {
+            **{tables.frame_table_name(s): s for s in frames},
+            **{tables.clip_table_name(s): s for s in clips},
+            **{tables.signature_table_name(s): s for s in signatures},
         }
         for name, space in wanted.items():
             if name in have:
@@ -269,13 +277,7 @@ class Store:
         return self._frame_matrix(*self._vector_table(space, tables.frame_table_name))
 
     def _frame_matrix(self, record: Record, name: str, space: Space) -> FrameMatrix:
-        columns: Columns = {
-            "vector": (np.dtype(np.float16), (space.dimensions,)),
-            "time_seconds": (np.dtype(np.float64), ()),
-            "view": (np.dtype(np.uint8), ()),
-            "weight": (np.dtype(np.float32), ()),
-        }
-        mapped = self._mapped(record, name, columns)
+        mapped = self._mapped(record, name, _frame_columns(space))
         durations = self._durations(record)
         return FrameMatrix(
             mapped.columns["vector"],
@@ -306,6 +308,63 @@ class Store:
             rows["weight"].to_numpy(),
             found,
             durations[video_id],
+        )
+
+    def embeddings(self, space: Space | str) -> Embeddings:
+        """The clip vectors of every video, memory-mapped; made or brought up to date first where needed.
+
+        Of an encoder of pictures: its frames, whole pictures only. Each stands for the time until the next, the last
+        one until the end of the video.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+            SpaceMismatch: when it holds others of that name.
+        """
+        record, name, found = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
+        return self._embeddings(record, name, found)
+
+    def _embeddings(self, record: Record, name: str, space: Space) -> Embeddings:
+        if name.startswith("frames_"):
+            return self._whole_pictures(record, name, space)
+        mapped = self._mapped(record, name, _clip_columns(space))
+        columns = (mapped.columns[column] for column in ("vector", "norm", "start_seconds", "end_seconds"))
+        return Embeddings(*columns, mapped.bounds, mapped.video_ids, space)
+
+    def _whole_pictures(self, record: Record, name: str, space: Space) -> Embeddings:
+        """View 0 of a table of frames, mapped: all of the matrix where there are no other views, else its own."""
+        matrix = self._frame_matrix(record, name, space)
+        vectors, starts, bounds, video_ids = matrix.vectors, matrix.times_seconds, matrix.bounds, matrix.video_ids
+        if matrix.views.any():
+            mapped = self._mapped(record, name, _frame_columns(space), view=0)
+            vectors, starts = mapped.columns["vector"], mapped.columns["time_seconds"]
+            bounds, video_ids = mapped.bounds, mapped.video_ids
+        ends = np.empty(len(starts))
+        ends[:-1] = starts[1:]
+        filled = np.diff(bounds) > 0
+        last = bounds[1:][filled] - 1
+        durations = self._durations(record)
+        lengths = np.array([durations[video_id] for video_id in video_ids], dtype=np.float64)[filled]
+        ends[last] = np.maximum(starts[last], lengths)
+        ones = np.broadcast_to(np.float32(1), len(starts))
+        return Embeddings(vectors, ones, starts, ends, bounds, video_ids, space)
+
+    def clips(self, space: Space | str, video_id: str) -> ClipSequence:
+        """The clip vectors of one video, read from its table: float32, of the length that the model gave them.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+            SpaceMismatch: when it holds others of that name.
+        """
+        record, name, found = self._vector_table(space, tables.clip_table_name)
+        rows = self._rows(name, where=tables.is_one_of("video_id", [video_id]), record=record)
+        if rows is None or not rows.num_rows:
+            raise UnknownName(f"video with vectors of {found}", video_id, self._durations(record))
+        directions = _flat(rows["vector"]).reshape(-1, found.dimensions).astype(np.float32)
+        return ClipSequence(
+            rows["start_seconds"].to_numpy(),
+            rows["end_seconds"].to_numpy(),
+            directions * rows["norm"].to_numpy()[:, None],
+            found,
         )
 
     def signatures(self, space: Space | str) -> SignatureMatrix:
@@ -358,7 +417,36 @@ class Store:
         table = self._open(name, record)
         if exact or not table.list_indices():
             return nearest_exact(matrix, vectors, k=k)
-        return nearest_indexed(table, matrix, vectors, k=k, probes=probes, refine=refine)
+        keys = {"time_seconds": matrix.times_seconds, "view": matrix.views}
+        indexed = IndexedRows(table, found, matrix.video_ids, matrix.bounds, keys, probes=probes, refine=refine)
+        return indexed(vectors, k)
+
+    def indexed(
+        self, space: Space | str, *, probes: int = 32, refine: int = 10
+    ) -> tuple[Embeddings, IndexedRows | None]:
+        """`embeddings`, and how to search them by the index that `build_index` made; None where there is none.
+
+        Args:
+            probes: partitions of the index that are searched.
+            refine: so many times the rows asked for are scored again with the vectors themselves.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+            SpaceMismatch: when it holds others of that name.
+        """
+        record, name, found = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
+        rows = self._embeddings(record, name, found)
+        table = self._open(name, record)
+        if not table.list_indices():
+            return rows, None
+        keys: dict[str, NDArray[Any]] = {"start_seconds": rows.starts_seconds, "end_seconds": rows.ends_seconds}
+        where = None
+        if name.startswith("frames_"):
+            keys = {"time_seconds": rows.starts_seconds, "view": np.broadcast_to(np.uint8(0), len(rows))}
+            where = "view = 0"
+        return rows, IndexedRows(
+            table, found, rows.video_ids, rows.bounds, keys, where=where, probes=probes, refine=refine
+        )
 
     # Writing
 
@@ -430,15 +518,33 @@ class Store:
                 compacted.append(name)
         return compacted
 
+    def remove_space(self, space: Space | str) -> None:
+        """Drops the table of the clip vectors of this space, else of its frames or signatures; the videos stay.
+
+        Raises:
+            UnknownName: when the library holds no such vectors.
+            SpaceMismatch: when it holds others of that name.
+        """
+        with self._step() as step:
+            _, name, _ = self._vector_table(space, *_NAMINGS)
+            rows = step.rows("videos", f"array_has(tables, '{name}')")
+            held = tables.table_to_videos(rows, {}) if rows is not None else []
+            without = [replace(v, tables=tuple(other for other in v.tables if other != name)) for v in held]
+            step.delete("videos", "video_id", [stored.video_id for stored in held])
+            step.add("videos", tables.videos_to_table(without))
+            step.drop(name)
+        for cache in (name, f"{name}.view-0"):
+            shutil.rmtree(self.place / "cache" / cache, ignore_errors=True)
+
     def build_index(self, space: Space | str) -> None:
-        """Builds the index of frame vectors that `nearest` searches, unless there is one.
+        """Builds the index of frame or clip vectors that searches go through, unless there is one.
 
         Rows that come later are found without it, and join it in `compact`.
 
         Raises:
             UnknownName: when the library holds no such vectors.
         """
-        _, name, _ = self._vector_table(space, tables.frame_table_name)
+        _, name, _ = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
         with self._step() as step:
             table = step.table(name)
             if table.list_indices():
@@ -465,6 +571,7 @@ class Store:
     def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
         """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
         frames: defaultdict[str, dict[str, FrameSequence]] = defaultdict(dict)
+        clips: defaultdict[str, dict[str, ClipSequence]] = defaultdict(dict)
         signatures: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         for finished in batch:
             if finished.video is None:
@@ -472,9 +579,11 @@ class Store:
             video_id = finished.video.video_id
             for sequence in finished.sequences:
                 frames[tables.frame_table_name(sequence.space)].setdefault(video_id, sequence)
+            for windows in finished.clips:
+                clips[tables.clip_table_name(windows.space)].setdefault(video_id, windows)
             for signature in finished.signatures:
                 signatures[tables.signature_table_name(signature.space)].setdefault(video_id, signature)
-        for name, rows in (*frames.items(), *signatures.items()):
+        for name, rows in (*frames.items(), *clips.items(), *signatures.items()):
             spaces = {row.space for row in rows.values()}
             space = spaces.pop()
             held = tables.space_of(step.table(name).schema) if name in step.record.versions else space
@@ -483,7 +592,12 @@ class Store:
             new = {video_id: row for video_id, row in rows.items() if name not in videos[video_id].tables}
             if not new:
                 continue
-            written = tables.frames_to_table(new, space) if name in frames else tables.signatures_to_table(new)
+            if name in frames:
+                written = tables.frames_to_table(new, space)
+            elif name in clips:
+                written = tables.clips_to_table(new, space)
+            else:
+                written = tables.signatures_to_table(new)
             step.add(name, written)
             for video_id in new:
                 stored = videos[video_id]
@@ -492,11 +606,11 @@ class Store:
     # Below: one way to open a table, one to read rows
 
     def _open(self, name: str, record: Record) -> Any:
-        table = self._database.open_table(name)
         try:
+            table = self._database.open_table(name)
             table.checkout(record.versions[name])
-        except ValueError as error:
-            raise StoreBusy(f"{self.place} was compacted while it was being read; read again") from error
+        except (ValueError, FileNotFoundError) as error:
+            raise StoreBusy(f"{self.place} was tidied up while it was being read; read again") from error
         return table
 
     def _rows(
@@ -519,26 +633,33 @@ class Store:
             for video_id, promised, seen in zip(*(rows[column].to_pylist() for column in columns), strict=True)
         }
 
-    def _vector_table(self, space: Space | str, named: Any) -> tuple[Record, str, Space]:
+    def _vector_table(self, space: Space | str, *named: Callable[[Space | str], str]) -> tuple[Record, str, Space]:
+        """The first table there is of those that ``space`` would lie in."""
         record = self.record()
-        name = named(space)
-        if name not in record.versions:
-            prefix = named("")
-            known = [have.removeprefix(prefix) for have in record.versions if have.startswith(prefix)]
-            kind = f"{prefix.rstrip('_')} in {self.place}"
-            raise UnknownName(kind, name.removeprefix(prefix), known)
+        name = next((name for of in named if (name := of(space)) in record.versions), None)
+        if name is None:
+            prefixes = tuple(of("") for of in named)
+            known = {have.split("_", 1)[1] for have in record.versions if have.startswith(prefixes)}
+            kind = f"{' or '.join(prefix.rstrip('_') for prefix in prefixes)} in {self.place}"
+            raise UnknownName(kind, named[0](space).removeprefix(prefixes[0]), known)
         found = tables.space_of(self._open(name, record).schema)
         if isinstance(space, Space):
             found.require(space, where=f"{self.place}, table {name},")
         return record, name, found
 
-    def _mapped(self, record: Record, name: str, columns: Columns) -> MappedArrays:
+    def _mapped(self, record: Record, name: str, columns: Columns, *, view: int | None = None) -> MappedArrays:
+        """The columns of a table, mapped; of its rows of one view only, where one is named."""
+        schema = self._open(name, record).schema
+        folder = name if view is None else f"{name}.view-{view}"
+
         def video_ids() -> list[str]:
             return [video_id for video_id, names in self.tables_by_video(record=record).items() if name in names]
 
         def batches(of: Sequence[str] | None) -> Iterator[tuple[pa.Array, dict[str, np.ndarray[Any, Any]]]]:
-            where = tables.is_one_of("video_id", of) if of is not None else None
+            conditions = [f"view = {view}"] if view is not None else []
+            conditions += [tables.is_one_of("video_id", of)] if of is not None else []
             wide = sum(int(np.prod(shape, dtype=int)) * kind.itemsize for kind, shape in columns.values())
+            where = " AND ".join(conditions) or None
             reader = _select(self._open(name, record), ["video_id", *columns], where)
             for batch in reader.to_batches(batch_size=max(1, min(BATCH_ROWS, (16 << 20) // wide))):
                 yield (
@@ -549,19 +670,23 @@ class Store:
         refresh = partial(
             MappedArrays.refresh,
             columns=columns,
+            table=(schema.metadata or {}).get(TABLE_KEY, b"").decode(),
             version=record.versions[name],
             video_ids=video_ids,
             batches=batches,
         )
         try:
-            return refresh(self.place / "cache" / name)
+            return refresh(self.place / "cache" / folder)
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
         if self._cache_elsewhere is None:
             self._cache_elsewhere = Path(tempfile.mkdtemp(prefix="reelspace-"))
             weakref.finalize(self, shutil.rmtree, self._cache_elsewhere, ignore_errors=True)
-        return refresh(self._cache_elsewhere / name)
+        return refresh(self._cache_elsewhere / folder)
+
+
+_NAMINGS = (tables.clip_table_name, tables.frame_table_name, tables.signature_table_name)
 
 
 class _Step:
@@ -598,7 +723,10 @@ class _Step:
         if name in self.record.versions:
             self.table(name).add(rows)
         else:
-            self._open[name] = self._database.create_table(name, rows, schema=rows.schema)
+            # Tells the caches apart of two tables that had the same name one after the other.
+            metadata = {**(rows.schema.metadata or {}), TABLE_KEY: secrets.token_hex(8).encode()}
+            schema = rows.schema.with_metadata(metadata)
+            self._open[name] = self._database.create_table(name, rows.cast(schema), schema=schema)
             self.record = replace(self.record, versions={**self.record.versions, name: self._open[name].version})
 
     def delete(self, name: str, key: str, values: Iterable[str]) -> None:
@@ -606,6 +734,14 @@ class _Step:
         wanted = sorted(values)
         if wanted and name in self.record.versions:
             self.table(name).delete(tables.is_one_of(key, wanted))
+
+    def drop(self, name: str) -> None:
+        """Leaves a table out of the library from now on; its folder goes after the record that left it out."""
+        kept = {other: version for other, version in self.record.versions.items() if other != name}
+        self.record = replace(self.record, versions=kept)
+        self.publish()
+        self._open.pop(name, None)
+        self._database.drop_table(name)
 
     def publish(self) -> None:
         """Makes what was written so far the library's state, in one act."""
@@ -631,6 +767,24 @@ def _drop_unreferenced(step: _Step, video_ids: Iterable[str | None]) -> None:
     for name in step.record.versions:
         if name != "sources":
             step.delete(name, "video_id", orphans)
+
+
+def _frame_columns(space: Space) -> Columns:
+    return {
+        "vector": (np.dtype(np.float16), (space.dimensions,)),
+        "time_seconds": (np.dtype(np.float64), ()),
+        "view": (np.dtype(np.uint8), ()),
+        "weight": (np.dtype(np.float32), ()),
+    }
+
+
+def _clip_columns(space: Space) -> Columns:
+    return {
+        "vector": (np.dtype(np.float16), (space.dimensions,)),
+        "norm": (np.dtype(np.float32), ()),
+        "start_seconds": (np.dtype(np.float64), ()),
+        "end_seconds": (np.dtype(np.float64), ()),
+    }
 
 
 def _select(table: Any, columns: list[str] | None, where: str | None) -> Any:

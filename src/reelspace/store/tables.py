@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from reelspace.core.embeddings import ClipSequence
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.video import Video
@@ -18,7 +19,11 @@ from reelspace.store.rows import LedgerEntry, Signature, Stamp, StoredVideo
 
 __all__ = [
     "SOURCES",
+    "VECTOR_TABLES",
     "VIDEOS",
+    "clip_table_name",
+    "clips_schema",
+    "clips_to_table",
     "entries_to_table",
     "frame_table_name",
     "frames_schema",
@@ -87,9 +92,18 @@ CONTAINER_FACTS = (
 )
 
 
+VECTOR_TABLES = ("frames_", "clips_", "signatures_")
+"""How the names of tables of vectors begin; the name of their space follows."""
+
+
 def frame_table_name(space: Space | str) -> str:
     """The table of frame vectors of a space, or of the space of that name."""
     return "frames_" + _plain(space)
+
+
+def clip_table_name(space: Space | str) -> str:
+    """The table of clip vectors of a space, or of the space of that name."""
+    return "clips_" + _plain(space)
 
 
 def signature_table_name(space: Space | str) -> str:
@@ -204,6 +218,42 @@ def frames_to_table(sequences: Mapping[str, FrameSequence], space: Space) -> pa.
             schema=schema,
         )
         for video_id, sequence in sequences.items()
+    )
+
+
+def clips_schema(space: Space) -> pa.Schema:
+    """Rows of clip vectors, with the space's identity in the schema."""
+    return pa.schema(
+        [
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("start_seconds", pa.float64(), nullable=False),
+            pa.field("end_seconds", pa.float64(), nullable=False),
+            pa.field("norm", pa.float32(), nullable=False),
+            pa.field("vector", pa.list_(pa.float16(), space.dimensions), nullable=False),
+        ],
+        metadata={SPACE_KEY: space.to_json().encode()},
+    )
+
+
+def clips_to_table(sequences: Mapping[str, ClipSequence], space: Space) -> pa.Table:
+    """The clip vectors of several videos (by content id) as rows: length apart, direction as float16."""
+    schema = clips_schema(space)
+    return pa.concat_tables(_clips(video_id, clips, schema) for video_id, clips in sequences.items())
+
+
+def _clips(video_id: str, clips: ClipSequence, schema: pa.Schema) -> pa.Table:
+    vectors = clips.vectors.astype(np.float32)
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1).astype(np.float32)
+    directions = vectors / np.where(norms > 0, norms, 1)[:, None]
+    return pa.table(
+        [
+            pa.array([video_id] * len(clips), pa.string()),
+            pa.array(clips.starts_seconds, pa.float64()),
+            pa.array(clips.ends_seconds, pa.float64()),
+            pa.array(norms, pa.float32()),
+            _fixed_lists(directions.astype(np.float16), pa.float16()),
+        ],
+        schema=schema,
     )
 
 
