@@ -18,7 +18,7 @@ from reelspace.encoders.checkpoint import Checkpoint
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, MissingExtra
 
-__all__ = ["load_pretrained", "require_config"]
+__all__ = ["label_names_of", "load_pretrained", "require_config"]
 
 # 5.10 to 5.17 load VideoMAE with biases of zero and only warn (mteb PR 5094; fixed by transformers PR 48675).
 _FLOOR = (5, 18)
@@ -72,8 +72,8 @@ def load_pretrained(
     return model
 
 
-def require_config(row: EncoderSpec, config: Any, **expected: int) -> None:
-    """Refuses a checkpoint whose config has other sizes than the row, which some models would take without a word.
+def require_config(row: EncoderSpec, config: Any, **expected: int | None) -> None:
+    """Refuses a checkpoint made for other sizes than the row says: some models take them and mix up their tokens.
 
     Args:
         row: the encoder's.
@@ -87,9 +87,13 @@ def require_config(row: EncoderSpec, config: Any, **expected: int) -> None:
         found = getattr(config, name)
         if found != value:
             raise FormatError(
-                f"{row.name}: its checkpoint was made for {name} {found}, and the row says {value}; "
-                "positions would be mixed up without a word, so correct the row"
+                f"{row.name}: its checkpoint was made for {name} {found}, and the row says {value}; correct the row"
             )
+
+
+def label_names_of(config: Any) -> tuple[str, ...]:
+    """The class names a config carries, in the order of the logits."""
+    return tuple(config.id2label[index] for index in range(config.num_labels))
 
 
 def _same_family(config: Any, checkpoint: Checkpoint, model_class: Any, row: EncoderSpec) -> Any:
