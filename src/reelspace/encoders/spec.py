@@ -113,6 +113,8 @@ class Weights:
         revision: the commit, 40 hex digits. None: not known when the row was written; the commit that ``main`` is
             at when it is first pulled is recorded then, and used ever after.
         folder: of a user's own row: where the files lie already.
+        page: where a person gets the files, when no program can (an account, a form); `reelspace models import`
+            takes them from there.
         licence: of the weights, as SPDX names it where it can.
         commercial: whether that licence allows commercial use; None where no licence was found.
         trained_on: data sets, for people who need to know.
@@ -125,6 +127,7 @@ class Weights:
     repo: str | None = None
     revision: str | None = None
     folder: str | None = None
+    page: str | None = None
     licence: str = "not stated"
     commercial: bool | None = None
     trained_on: str = ""
@@ -132,8 +135,9 @@ class Weights:
     def __post_init__(self) -> None:
         if self.revision is not None and not _REVISION.fullmatch(self.revision):
             raise InvalidArgument(f"a revision is a commit of 40 hex digits, got {self.revision!r}")
-        if self.folder is None and self.repo is None and any(file.url is None for file in self.files):
-            raise InvalidArgument("weights need a hub repository, a folder, or a URL for each file")
+        somewhere = self.repo or self.folder or self.page
+        if somewhere is None and any(file.url is None for file in self.files):
+            raise InvalidArgument("weights need a hub repository, a folder, a page, or a URL for each file")
 
 
 @dataclass(frozen=True, slots=True)
