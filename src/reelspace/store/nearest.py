@@ -105,7 +105,9 @@ def nearest_exact(
 
     best = np.full((count, k), -np.inf, np.float32)  # what the k best rows reach at the very least
     kept = []
-    blocks = over_blocks(matrix.vectors, both / np.float32(scale), promising, rows=rows, block_rows=block_rows)
+    blocks = over_blocks(
+        matrix.vectors, (both / scale).astype(np.float32), promising, rows=rows, block_rows=block_rows
+    )
     for found in blocks:
         if len(found.rows):
             kept.append(found)

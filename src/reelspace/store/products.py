@@ -1,6 +1,6 @@
 """Inner products of queries with millions of stored float16 rows, at the speed of memory.
 
-NumPy turns float16 into float32 one number at a time (1.1 GB/s here), which would be nearly all the time of a search.
+NumPy turns float16 into float32 one number at a time (1.1 GB/s a core), which would be nearly all of a search.
 Shifting the bits into place instead is exact and vectorised: read as a whole number, sign-extended and shifted by
 13, a float16 is the float32 of ``2 ** -112`` times its value, subnormal numbers included; the queries carry the
 factor ``2 ** 112``. A few rows at a time, so that the float32 never leaves the cache.
@@ -68,7 +68,7 @@ def over_blocks(
 
 
 def _products_of_halves(vectors: NDArray[np.floating], wide: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 (B, Q): products of float16 (B, D) with the columns of ``wide``, which are ``2 ** 112`` times too long."""
+    """float32 (B, Q): products of float16 (B, D) with ``wide``, whose columns are ``2 ** 112`` times too long."""
     whole = vectors.view(np.int16)
     dimensions = vectors.shape[1]
     step = max(1, _CACHED_BYTES // (4 * dimensions))

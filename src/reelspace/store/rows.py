@@ -177,8 +177,8 @@ class Finished:
     @property
     def size_bytes(self) -> int:
         """Memory its arrays take."""
-        vectors = sum(rows.vectors.nbytes for rows in (*self.sequences, *self.clips))
-        return vectors + sum(s.average.nbytes + s.cosines.nbytes + s.sines.nbytes for s in self.signatures)
+        frames, clips = sum(s.vectors.nbytes for s in self.sequences), sum(c.vectors.nbytes for c in self.clips)
+        return frames + clips + sum(s.average.nbytes + s.cosines.nbytes + s.sines.nbytes for s in self.signatures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import lancedb
 import numpy as np
@@ -313,8 +314,8 @@ class Store:
     def embeddings(self, space: Space | str) -> Embeddings:
         """The clip vectors of every video, memory-mapped; made or brought up to date first where needed.
 
-        Of an encoder of pictures: its frames, whole pictures only. Each stands for the time until the next, the last
-        one until the end of the video.
+        Of an encoder of pictures: its frames, whole pictures only. Each stands for the time until the next, the
+        last one until the end of the video.
 
         Raises:
             UnknownName: when the library holds no such vectors.
@@ -327,8 +328,15 @@ class Store:
         if name.startswith("frames_"):
             return self._whole_pictures(record, name, space)
         mapped = self._mapped(record, name, _clip_columns(space))
-        columns = (mapped.columns[column] for column in ("vector", "norm", "start_seconds", "end_seconds"))
-        return Embeddings(*columns, mapped.bounds, mapped.video_ids, space)
+        return Embeddings(
+            mapped.columns["vector"],
+            mapped.columns["norm"],
+            mapped.columns["start_seconds"],
+            mapped.columns["end_seconds"],
+            mapped.bounds,
+            mapped.video_ids,
+            space,
+        )
 
     def _whole_pictures(self, record: Record, name: str, space: Space) -> Embeddings:
         """View 0 of a table of frames, mapped: all of the matrix where there are no other views, else its own."""
@@ -417,7 +425,7 @@ class Store:
         table = self._open(name, record)
         if exact or not table.list_indices():
             return nearest_exact(matrix, vectors, k=k)
-        keys = {"time_seconds": matrix.times_seconds, "view": matrix.views}
+        keys: dict[str, NDArray[Any]] = {"time_seconds": matrix.times_seconds, "view": matrix.views}
         indexed = IndexedRows(table, found, matrix.video_ids, matrix.bounds, keys, probes=probes, refine=refine)
         return indexed(vectors, k)
 
@@ -427,6 +435,7 @@ class Store:
         """`embeddings`, and how to search them by the index that `build_index` made; None where there is none.
 
         Args:
+            space: the space, which is then checked, or only its name.
             probes: partitions of the index that are searched.
             refine: so many times the rows asked for are scored again with the vectors themselves.
 
@@ -519,14 +528,14 @@ class Store:
         return compacted
 
     def remove_space(self, space: Space | str) -> None:
-        """Drops the table of the clip vectors of this space, else of its frames or signatures; the videos stay.
+        """Drops the table of the frames of this space, else of its clips or signatures; the videos stay.
 
         Raises:
             UnknownName: when the library holds no such vectors.
             SpaceMismatch: when it holds others of that name.
         """
         with self._step() as step:
-            _, name, _ = self._vector_table(space, *_NAMINGS)
+            _, name, _ = self._vector_table(space, *(kind.named for kind in _KINDS))
             rows = step.rows("videos", f"array_has(tables, '{name}')")
             held = tables.table_to_videos(rows, {}) if rows is not None else []
             without = [replace(v, tables=tuple(other for other in v.tables if other != name)) for v in held]
@@ -570,38 +579,31 @@ class Store:
 
     def _write_vectors(self, step: _Step, batch: Sequence[Finished], videos: dict[str, StoredVideo]) -> None:
         """Adds the vectors that are not there yet, and notes in ``videos`` which tables hold them now."""
-        frames: defaultdict[str, dict[str, FrameSequence]] = defaultdict(dict)
-        clips: defaultdict[str, dict[str, ClipSequence]] = defaultdict(dict)
-        signatures: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-        for finished in batch:
-            if finished.video is None:
-                continue
-            video_id = finished.video.video_id
-            for sequence in finished.sequences:
-                frames[tables.frame_table_name(sequence.space)].setdefault(video_id, sequence)
-            for windows in finished.clips:
-                clips[tables.clip_table_name(windows.space)].setdefault(video_id, windows)
-            for signature in finished.signatures:
-                signatures[tables.signature_table_name(signature.space)].setdefault(video_id, signature)
-        for name, rows in (*frames.items(), *clips.items(), *signatures.items()):
-            spaces = {row.space for row in rows.values()}
-            space = spaces.pop()
-            held = tables.space_of(step.table(name).schema) if name in step.record.versions else space
-            for other in (space, *spaces):
-                held.require(other, where=f"{self.place}, table {name},")
-            new = {video_id: row for video_id, row in rows.items() if name not in videos[video_id].tables}
-            if not new:
-                continue
-            if name in frames:
-                written = tables.frames_to_table(new, space)
-            elif name in clips:
-                written = tables.clips_to_table(new, space)
-            else:
-                written = tables.signatures_to_table(new)
-            step.add(name, written)
-            for video_id in new:
-                stored = videos[video_id]
-                videos[video_id] = replace(stored, tables=tuple(sorted({*stored.tables, name})))
+        for kind in _KINDS:
+            by_table: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+            for finished in batch:
+                if finished.video is not None:
+                    for made in kind.of(finished):
+                        by_table[kind.named(made.space)].setdefault(finished.video.video_id, made)
+            for name, made_by_video in by_table.items():
+                self._write_table(step, kind, name, made_by_video, videos)
+
+    def _write_table(
+        self, step: _Step, kind: _Kind, name: str, made: Mapping[str, Any], videos: dict[str, StoredVideo]
+    ) -> None:
+        """The same for one table, from what was made of each content id."""
+        spaces = {rows.space for rows in made.values()}
+        space = spaces.pop()
+        held = tables.space_of(step.table(name).schema) if name in step.record.versions else space
+        for other in (space, *spaces):
+            held.require(other, where=f"{self.place}, table {name},")
+        new = {video_id: rows for video_id, rows in made.items() if name not in videos[video_id].tables}
+        if not new:
+            return
+        step.add(name, kind.to_table(new))
+        for video_id in new:
+            stored = videos[video_id]
+            videos[video_id] = replace(stored, tables=tuple(sorted({*stored.tables, name})))
 
     # Below: one way to open a table, one to read rows
 
@@ -686,7 +688,19 @@ class Store:
         return refresh(self._cache_elsewhere / folder)
 
 
-_NAMINGS = (tables.clip_table_name, tables.frame_table_name, tables.signature_table_name)
+class _Kind(NamedTuple):
+    """One kind of table of vectors: what of a finished file goes into it, its name, and the values as rows."""
+
+    of: Callable[[Finished], Sequence[Any]]
+    named: Callable[[Space | str], str]
+    to_table: Callable[[Any], pa.Table]
+
+
+_KINDS = (
+    _Kind(attrgetter("sequences"), tables.frame_table_name, tables.frames_to_table),
+    _Kind(attrgetter("clips"), tables.clip_table_name, tables.clips_to_table),
+    _Kind(attrgetter("signatures"), tables.signature_table_name, tables.signatures_to_table),
+)
 
 
 class _Step:

@@ -203,9 +203,9 @@ def frames_schema(space: Space) -> pa.Schema:
     )
 
 
-def frames_to_table(sequences: Mapping[str, FrameSequence], space: Space) -> pa.Table:
-    """The vectors of several videos (by content id) as rows; vectors become float16."""
-    schema = frames_schema(space)
+def frames_to_table(sequences: Mapping[str, FrameSequence]) -> pa.Table:
+    """The vectors of several videos (by content id), of one space, as rows; vectors become float16."""
+    schema = frames_schema(next(iter(sequences.values())).space)
     return pa.concat_tables(
         pa.table(
             [
@@ -235,9 +235,9 @@ def clips_schema(space: Space) -> pa.Schema:
     )
 
 
-def clips_to_table(sequences: Mapping[str, ClipSequence], space: Space) -> pa.Table:
-    """The clip vectors of several videos (by content id) as rows: length apart, direction as float16."""
-    schema = clips_schema(space)
+def clips_to_table(sequences: Mapping[str, ClipSequence]) -> pa.Table:
+    """The clip vectors of several videos (by content id), of one space, as rows: direction (float16) and norm."""
+    schema = clips_schema(next(iter(sequences.values())).space)
     return pa.concat_tables(_clips(video_id, clips, schema) for video_id, clips in sequences.items())
 
 
