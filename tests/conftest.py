@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,13 @@ def shared() -> Path:
             pytest.fail(f"the shared data are expected in CI at {place}")
         pytest.skip("needs ../shared (real footage, golden numbers)")
     return place
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests see an empty store of checkpoints, write nothing into the user's, and ask no hub."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("REELSPACE_MODELS_CACHE", str(tmp_path_factory.mktemp("models")))
+        environment.setenv("HF_HUB_OFFLINE", "1")
+        environment.delenv("REELSPACE_MODELS", raising=False)
+        yield
