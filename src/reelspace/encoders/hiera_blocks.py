@@ -20,13 +20,12 @@ from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reelspace.encoders.checkpoint import Checkpoint
 from reelspace.encoders.spec import EncoderSpec
+from reelspace.encoders.tensors import load_strictly, read_tensors
 from reelspace.errors import FormatError, InvalidArgument
 
 __all__ = ["PATCH", "Block", "Trunk", "from_units", "layer_norm", "load_trunk", "to_units", "trunk_options"]
@@ -259,40 +258,25 @@ def load_trunk(
         FormatError: when the file cannot be read, or a tensor is missing, unexpected, or of another shape.
     """
     (path,) = checkpoint.files.values()
-    state = {name: value for name, value in _state(path, row).items() if not name.startswith(unused)}
+    tensors = {name: value for name, value in _tensors_of(path, row).items() if not name.startswith(unused)}
     with torch.device("meta"):
         network = make()
-    expected = network.state_dict()
-    wrong = [f"{name} is missing" for name in expected.keys() - state.keys()]
-    wrong += [f"{name} is unexpected" for name in state.keys() - expected.keys()]
-    wrong += [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if wrong:
-        raise FormatError(
-            f"{row.name}: {path.name} does not fit the model in {len(wrong)} tensors: "
-            f"{'; '.join(sorted(wrong)[:3])}; "
-            "name the encoder this checkpoint was made for, or fetch the right one"
-        )
-    network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
+    load_strictly(network, tensors, where=f"{row.name}: {path}")
     network.eval()
     return network
 
 
-def _state(path: Path, row: EncoderSpec) -> Mapping[str, Tensor]:
+def _tensors_of(path: Path, row: EncoderSpec) -> Mapping[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
     try:
-        if path.suffix == ".safetensors":
-            held = {"model_state": load_file(path)}
-        else:
-            held = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise FormatError(f"{row.name}: {path} cannot be read as weights: {error}") from error
-    if not isinstance(held, Mapping) or not isinstance(held.get("model_state"), Mapping):
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise FormatError(f"{row.name}: {path} cannot be read as weights: {error}; fetch it again") from error
+    tensors = held.get("model_state") if isinstance(held, dict) else None
+    if not isinstance(tensors, dict):
         raise FormatError(f"{row.name}: {path} has no 'model_state', where Hiera's .pth files keep their weights")
-    state: Mapping[str, Tensor] = held["model_state"]
-    return state
+    return tensors
 
 
 def _pooled(x: Tensor, pool: int) -> Tensor:
