@@ -67,7 +67,7 @@ def load_encoder(
         if (error.name or "").partition(".")[0] in {"torch", "transformers", "safetensors", "huggingface_hub"}:
             raise MissingExtra(f"{row.name} runs on {error.name}, which", extra="models") from error
         raise
-    checkpoint = checkpoint_of(row.weights)
+    checkpoint = checkpoint_of(row.weights, name=row.name)
     made = factory(row, checkpoint)
     if hasattr(made, "spec"):  # an encoder in its own right, such as those of the foundation, which need no torch
         encoder: Encoder = made
