@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.core.clips import Mode
 from reelspace.core.results import CopyGroup, CopyMatch, CopySegment
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.time import Span
+from reelspace.encoders.load import Dtype
+from reelspace.encoders.pictures import PictureEncoder
+from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument
 from reelspace.extract.events import Event, Report
 from reelspace.extract.fingerprint import fingerprint
+from reelspace.extract.models import Model
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, default_plan
 from reelspace.extract.stamps import missing, stamp_of
 from reelspace.media.sources import find_videos, source_names
+from reelspace.models import open_model
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
 from reelspace.tasks import copies as copying
@@ -116,6 +122,12 @@ class Library:
         self,
         paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
+        encoders: Sequence[str | EncoderSpec | Model] = (),
+        windows: Mode = "tiled",
+        device: str = "auto",
+        dtype: Dtype = "float32",
+        compiled: bool = False,
+        batch: int | None = None,
         workers: int | None = None,
         retry_failed: bool = False,
         keep_partial: bool = False,
@@ -125,6 +137,14 @@ class Library:
 
         Args:
             paths: one or many.
+            encoders: models whose vectors are wanted besides what finds copies: names of the catalog,
+                ``NAME:OUTPUT``, ``hf:ORG/NAME``, rows, or what `open_model` gave. Files that are done get only what
+                they lack.
+            windows: how they read a video, see `ClipSpec`.
+            device: see `load_encoder`.
+            dtype: likewise.
+            compiled: likewise.
+            batch: clips computed at a time; None for what suits the device.
             workers: decoding processes; None for one per core.
             retry_failed: try files again that failed before.
             keep_partial: index what decodes of truncated files instead of failing them.
@@ -133,12 +153,26 @@ class Library:
         Raises:
             InvalidArgument: naming every path that is not there.
             SpaceMismatch: when the library was made with other settings.
+            UnknownName, MissingExtra, CheckpointError, FormatError: see `load_encoder`.
         """
-        plan = replace(self._plan, keep_partial=keep_partial)
+        sources = self.find(paths)
+        opened = [
+            encoder
+            if isinstance(encoder, Model)
+            else open_model(encoder, windows=windows, device=device, dtype=dtype, compiled=compiled)
+            for encoder in encoders
+        ]
+        light = [model.encoder.frame_encoder for model in opened if isinstance(model.encoder, PictureEncoder)]
+        plan = replace(
+            self._plan, encoders=tuple(dict.fromkeys((*self._plan.encoders, *light))), keep_partial=keep_partial
+        )
+        models = [model for model in opened if not isinstance(model.encoder, PictureEncoder)]
         report = extract(
-            self.find(paths),
+            sources,
             store=self._store,
             plan=plan,
+            models=models,
+            batch=batch,
             workers=workers,
             retry_failed=retry_failed,
             on_event=on_event,

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,6 +48,30 @@ Threshold = Annotated[
 Plots = Annotated[Path | None, typer.Option(help="Draw a picture of each pair into this folder.")]
 
 
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        "-e",
+        metavar="NAME[:OUTPUT]",
+        help="A model of `reelspace models`, or hf:ORG/NAME; give it again for several.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="What the model computes in; results are float32.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the model: slow to begin, then faster.")]
+Batch = Annotated[int | None, typer.Option(min=1, show_default="what suits the device", help="Clips at a time.")]
+Windows = Annotated[
+    Literal["tiled", "views", "squashed"],
+    typer.Option(
+        help="tiled: one vector per window, side by side over the whole video. views: the clips and crops of the "
+        "model's own paper, averaged. squashed: the whole video resized to one clip in time."
+    ),
+]
+
+
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
@@ -78,6 +102,12 @@ def index(
         ),
     ] = None,
     tmk: Annotated[bool, typer.Option(help="Also keep a TMK hash of each video (264 kB each).")] = True,
+    encoders: Encoders = None,
+    windows: Windows = "tiled",
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    compiled: Compile = False,
+    batch: Batch = None,
     strict: Annotated[bool, typer.Option(help="Exit 1 when any file of this run failed.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -92,6 +122,12 @@ def index(
         keep_partial=keep_partial,
         fast=fast,
         tmk=tmk,
+        encoders=encoders or (),
+        windows=windows,
+        device=device,
+        dtype=dtype,
+        compiled=compiled,
+        batch=batch,
         strict=strict,
         as_json=as_json,
     )
@@ -124,6 +160,86 @@ def forget(
     from reelspace.cli import indexing
 
     indexing.forget(paths or (), missing=missing, library=library, as_json=as_json)
+
+
+@app.command()
+def embed(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or URLs.")],
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder", "-e", metavar="NAME[:OUTPUT]", help="A model of `reelspace models`, or hf:ORG/NAME."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .npz, .parquet or .pt file, or a folder: a .pt per video.")
+    ],
+    windows: Windows = "tiled",
+    normalize: Annotated[bool, typer.Option(help="Scale each vector to unit length (L2).")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    compiled: Compile = False,
+    workers: Workers = None,
+    batch: Batch = None,
+    keep_partial: Annotated[bool, typer.Option(help="Take what decodes of truncated files.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit 1 when any file failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the vectors of videos to a file, without a library."""
+    from reelspace.cli import embedding
+
+    embedding.embed(
+        paths,
+        encoder=encoder,
+        output=output,
+        windows=windows,
+        normalize=normalize,
+        device=device,
+        dtype=dtype,
+        compiled=compiled,
+        workers=workers,
+        batch=batch,
+        keep_partial=keep_partial,
+        strict=strict,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def classify(
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, folders, globs or URLs.")],
+    encoders: Annotated[
+        list[str],
+        typer.Option(
+            "--encoder", "-e", metavar="NAME", help="A model with classes; give it again to compare several."
+        ),
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Classes to name.")] = 5,
+    windows: Windows = "views",
+    moments: Annotated[bool, typer.Option("--moments", help="Also say it window by window.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    compiled: Compile = False,
+    workers: Workers = None,
+    batch: Batch = None,
+    as_json: Json = False,
+) -> None:
+    """What is happening in videos, by one classifier or several side by side; each video is decoded once."""
+    from reelspace.cli import embedding
+
+    embedding.classify(
+        videos,
+        encoders=encoders,
+        top_k=top_k,
+        windows=windows,
+        moments=moments,
+        device=device,
+        dtype=dtype,
+        compiled=compiled,
+        workers=workers,
+        batch=batch,
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -11,12 +11,16 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reelspace.cli.embedding import licence_notice
 from reelspace.cli.output import console, count, notices, print_json, print_rows, seconds, shortened, shown, size
+from reelspace.core.clips import Mode
+from reelspace.encoders.load import Dtype
 from reelspace.errors import InvalidArgument
 from reelspace.extract.events import Event, FileDone, Report
 from reelspace.extract.events import Progress as Decoding
 from reelspace.library import Library, default_place
 from reelspace.media.sources import find_videos
+from reelspace.models import open_model
 
 __all__ = ["export", "forget", "index", "status"]
 
@@ -32,15 +36,29 @@ def index(
     keep_partial: bool,
     fast: bool | None,
     tmk: bool,
+    encoders: Sequence[str],
+    windows: Mode,
+    device: str,
+    dtype: Dtype,
+    compiled: bool,
+    batch: int | None,
     strict: bool,
     as_json: bool,
 ) -> None:
     """Runs `reelspace index`."""
     sources = find_videos(paths, exclude=[library or default_place()])  # before a misspelt path makes a library
+    licence_notice(encoders)
+    models = [open_model(e, windows=windows, device=device, dtype=dtype, compiled=compiled) for e in encoders]
     place = Library(library, fast=fast, tmk=tmk)
     with _Watch(len(sources)).shown() as watch:
         report = place.add(
-            sources, workers=workers, retry_failed=retry_failed, keep_partial=keep_partial, on_event=watch.tell
+            sources,
+            encoders=models,
+            batch=batch,
+            workers=workers,
+            retry_failed=retry_failed,
+            keep_partial=keep_partial,
+            on_event=watch.tell,
         )
     if as_json:
         print_json({"library": place.path, **asdict(report)})

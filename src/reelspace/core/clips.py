@@ -15,8 +15,7 @@ __all__ = ["ClipSpec", "Mode", "Windows"]
 
 Mode = Literal["tiled", "views", "squashed"]
 
-# A rest of the video shorter than this share of a step between frames needs no window of its own.
-_REST = 0.5
+_REST = 1e-6  # of a step: what is left of a video by rounding is no moment of its own
 
 
 class Windows(NamedTuple):
@@ -83,21 +82,28 @@ class ClipSpec:
             raise InvalidArgument("squashed clips go by the number of frames, not by the duration")
         return self._tiled(duration_seconds) if self.mode == "tiled" else self._views(duration_seconds)
 
+    def tiles(self, moments: int) -> NDArray[np.int64]:
+        """First moments (W,) of the windows of ``tiled``, on a grid of so many moments ``spacing_seconds`` apart."""
+        full = np.arange(moments // self.frames, dtype=np.int64) * self.frames
+        if len(full) and not moments % self.frames:
+            return full
+        return np.append(full, max(0, moments - self.frames))
+
     def _tiled(self, duration: float) -> Windows:
-        window = self.window_seconds
-        rest = _REST * self.spacing_seconds
-        count = max(1, math.ceil((duration - rest) / window))
-        starts = np.arange(count, dtype=np.float64) * window
-        if self.frames > 1:  # pictures stay on their grid, which aligning and copy search rely on
-            starts[-1] = max(0.0, min(starts[-1], duration - window))
-        ends = np.minimum(starts + window, max(duration, rest))
-        return Windows(starts, ends, starts[:, None] + np.arange(self.frames) * self.spacing_seconds)
+        spacing = self.spacing_seconds
+        first = self.tiles(max(1, math.ceil(duration / spacing - _REST)))
+        starts = first * spacing
+        return Windows(
+            starts,
+            np.minimum(starts + self.window_seconds, duration),
+            starts[:, None] + np.arange(self.frames) * spacing,
+        )
 
     def _views(self, duration: float) -> Windows:
         if self.spread:
             step = duration / self.frames
             phases = (np.arange(self.clips) + 1.0) / (self.clips + 1.0)
-            times = (np.arange(self.frames) + phases[:, None]) * step  # (clips, T)
+            times = np.asarray((np.arange(self.frames) + phases[:, None]) * step, np.float64)  # (clips, T)
             return Windows(np.zeros(self.clips), np.full(self.clips, duration), times)
         room = max(0.0, duration - self.window_seconds)
         starts = np.linspace(0.0, room, self.clips) if self.clips > 1 else np.array([room / 2])

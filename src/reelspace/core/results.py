@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reelspace.core.time import Span, total_seconds
 
-__all__ = ["Alignment", "CopyGroup", "CopyMatch", "CopySegment"]
+__all__ = ["Alignment", "CopyGroup", "CopyMatch", "CopySegment", "Hit"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +110,27 @@ class CopyGroup:
 
     files: tuple[str, ...]
     matches: tuple[CopyMatch, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A moment of a video that answers a search.
+
+    Attributes:
+        video: content id, or path or URL.
+        span: the seconds.
+        score: how like the query it is; a cosine in [-1, 1] unless the search says otherwise.
+        query: the seconds of the query that it is like, where the query is a video.
+    """
+
+    video: str
+    span: Span
+    score: float
+    query: Span | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -230,6 +230,7 @@ class EncoderSpec:
         used = clip or self.clip
         name = f"{self.name}.{output}" if used.mode == "tiled" else f"{self.name}.{output}.{used.mode}"
         parameters = {
+            "encoder": self.name,
             "checkpoint": digest,
             "factory": self.factory,
             "options": dict(self.options),

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.core.frames import Frame, Tap
+from reelspace.core.sampling import AtTimes
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.video import Video
 from reelspace.encoders.encoder import FrameEncoder
 from reelspace.errors import DecodeFailed, Truncated
+from reelspace.extract.clips import ClipMaker, Clips, clip_maker
 from reelspace.extract.plan import Plan, Summing
 from reelspace.media import open_video
+from reelspace.media.reader import VideoReader
 from reelspace.media.sources import content_id
 from reelspace.store.rows import Signature, trusted_seconds
 
@@ -61,8 +65,10 @@ def fingerprint(
     video_id: str | None = None,
     encoders: Sequence[int] | None = None,
     signers: Sequence[int] | None = None,
+    readings: Sequence[int] | None = None,
     threads: int = 1,
     on_progress: Callable[[float], None] | None = None,
+    on_clips: Callable[[int, Clips], None] | None = None,
 ) -> Fingerprints:
     """Decodes a file once for everything in ``plan``. Memory does not depend on its length but for the rows.
 
@@ -72,17 +78,27 @@ def fingerprint(
         video_id: its content id, where it is known; else the file is read for it first.
         encoders: the numbers of those wanted; None for all.
         signers: likewise.
+        readings: likewise.
         threads: that decode it; many files are better decoded side by side, on one thread each.
         on_progress: told the second of the video that was reached, for every frame.
+        on_clips: given the clips of each reading, by its number, as they are made.
 
     Raises:
         MediaError: when the file cannot be used; `Truncated` only where the plan does not keep partial files.
     """
     known_id = video_id or content_id(source)
     decode = partial(
-        _decoded, source, plan, video_id=known_id, encoders=encoders, signers=signers, on_progress=on_progress
+        _decoded,
+        source,
+        plan,
+        video_id=known_id,
+        encoders=encoders,
+        signers=signers,
+        readings=_chosen(len(plan.readings), readings) if on_clips is not None else (),
+        on_progress=on_progress,
+        on_clips=on_clips,
     )
-    if threads > 1:
+    if threads > 1 and on_clips is None:  # clips that were handed out cannot be taken back
         # What comes out before a break is certain on one thread only.
         with contextlib.suppress(DecodeFailed, Truncated):
             return decode(threads=threads)
@@ -96,20 +112,27 @@ def _decoded(
     video_id: str,
     encoders: Sequence[int] | None,
     signers: Sequence[int] | None,
+    readings: Sequence[int],
     threads: int,
     on_progress: Callable[[float], None] | None,
+    on_clips: Callable[[int, Clips], None] | None,
 ) -> Fingerprints:
-    wanted = range(len(plan.encoders)) if encoders is None else encoders
-    rows = [_Rows(plan.encoders[i], plan.encoder_space(i)) for i in wanted]
-    chosen = plan.signers if signers is None else [plan.signers[i] for i in signers]
-    sums = [_Sum(signer.tap, signer.start(decoding=plan.decoding)) for signer in chosen]
-    takers: list[_Taker] = [*rows, *sums]
-    batches = [_Batch(taker) for taker in takers]
+    rows = [_Rows(plan.encoders[i], plan.encoder_space(i)) for i in _chosen(len(plan.encoders), encoders)]
+    sums = [
+        _Sum(plan.signers[i].tap, plan.signers[i].start(decoding=plan.decoding))
+        for i in _chosen(len(plan.signers), signers)
+    ]
+    wanting: list[_Rows | _Sum] = [*rows, *sums]
+    batches = [_Batch(taker) for taker in wanting]
+    makers: list[ClipMaker] = []
     note, shown_seconds = None, 0.0
     with open_video(source, fast=plan.fast, threads=threads) as reader:
+        if on_clips is not None:
+            makers = [clip_maker(plan.readings[i], reader, partial(on_clips, i)) for i in readings]
+        takers: list[_Batch | ClipMaker] = [*batches, *makers]
         try:
-            for tap, frame in reader.read([taker.tap for taker in takers]):
-                batches[tap].push(frame)
+            for tap, frame in _frames(reader, [taker.tap for taker in takers]):
+                takers[tap].push(frame)
                 shown_seconds = max(shown_seconds, frame.shown_seconds)
                 if on_progress is not None:
                     on_progress(shown_seconds)
@@ -121,20 +144,41 @@ def _decoded(
     for batch in batches:
         batch.flush()
     seen_seconds = shown_seconds + (float(1 / video.frame_rate) if video.frame_rate else 0.0)
+    if video.duration_seconds is not None and _sparse([taker.tap for taker in takers]):
+        seen_seconds = max(seen_seconds, video.duration_seconds)  # the end was not looked at
+    duration_seconds = trusted_seconds(video.duration_seconds, seen_seconds)
+    for maker in makers:
+        maker.finish(duration_seconds)
     return Fingerprints(
         video_id,
         video,
         seen_seconds,
-        tuple(row.finish(trusted_seconds(video.duration_seconds, seen_seconds)) for row in rows),
+        tuple(row.finish(duration_seconds) for row in rows),
         tuple(total.finish() for total in sums),
         note,
     )
 
 
-class _Taker(Protocol):
-    tap: Tap
+def _chosen(count: int, wanted: Sequence[int] | None) -> Sequence[int]:
+    return range(count) if wanted is None else wanted
 
-    def encode(self, frames: NDArray[np.uint8], times_seconds: NDArray[np.float64]) -> None: ...
+
+def _frames(reader: VideoReader, taps: Sequence[Tap]) -> Iterator[tuple[int, Frame]]:
+    """One decode for all taps; where all want single moments, those are sought instead of decoding through."""
+    if not _sparse(taps):
+        yield from reader.read(taps)
+        return
+    wanted: defaultdict[float, list[int]] = defaultdict(list)
+    for number, tap in enumerate(taps):
+        for time in tap.sampler.times_seconds:  # type: ignore[attr-defined] # `_sparse` looked
+            wanted[time].append(number)
+    for frame in reader.frames_at(sorted(wanted), taps[0].picture):
+        for number in wanted[frame.time_seconds]:
+            yield number, frame
+
+
+def _sparse(taps: Sequence[Tap]) -> bool:
+    return all(isinstance(tap.sampler, AtTimes) and tap.picture == taps[0].picture for tap in taps)
 
 
 class _Rows:
@@ -182,7 +226,8 @@ class _Sum:
 class _Batch:
     """Frames on their way into a taker, handed over when they are enough for one product."""
 
-    def __init__(self, taker: _Taker) -> None:
+    def __init__(self, taker: _Rows | _Sum) -> None:
+        self.tap = taker.tap
         self._taker = taker
         self._frames: list[Frame] = []
 

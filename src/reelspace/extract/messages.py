@@ -5,6 +5,8 @@
                    ◄───────   Hashed
     Wanted         ───────►
                    ◄───────   Progress, Progress, ...
+                   ◄───────   Made: clips for a model, in a slot of the memory they share
+    Free           ───────►   ... which may be written again
                    ◄───────   Fingerprints or Failed
 
 A file that cannot even be read answers the job with Failed.
@@ -14,9 +16,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from reelspace.extract.slots import Stowed
 from reelspace.store.rows import Stamp
 
-__all__ = ["Broken", "Failed", "Hashed", "Job", "Wanted"]
+__all__ = ["Broken", "Failed", "Free", "Hashed", "Job", "Made", "Wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,35 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which encoders and signers, by number, this content still needs."""
+    """Which encoders, signers and readings, by number, this content still needs."""
 
-    encoders: tuple[int, ...]
-    signers: tuple[int, ...]
+    encoders: tuple[int, ...] = ()
+    signers: tuple[int, ...] = ()
+    readings: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Clips of one reading.
+
+    Attributes:
+        reading: its number.
+        starts_seconds: float64 (B,).
+        ends_seconds: float64 (B,).
+        pixels: where they lie.
+    """
+
+    reading: int
+    starts_seconds: NDArray[np.float64]
+    ends_seconds: NDArray[np.float64]
+    pixels: Stowed
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """This slot was read and may be written again."""
+
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """From a list of files to a library: what is known is left alone, the rest is decoded once and stored.
 
     sources ──► ledger: untouched? ──► claim ──► worker: hash ──► content known? ──► worker: decode, encode
-                       │ skip                                       │ only the ledger        │
-                       ▼                                            ▼                        ▼
+                       │ skip                                       │ only the ledger        │      │ clips
+                       │                                            │                        │      ▼
+                       ▼                                            ▼                        ▼   models, batched
                      report ◄───────────────────────────────────  writer: one step for many files
 
 Worker processes decode, each one file at a time on one thread. This process hands out paths and takes results; its
 writer thread is the only one that writes. A claim (a lock that dies with its holder) keeps two processes that index
-into one library from working on the same file.
+into one library from working on the same file. Models (those of torch) live once, in this process: workers make the
+small pictures they read and put them into shared memory; a thread computes them, batched across videos.
 """
 
 from __future__ import annotations
@@ -19,15 +21,22 @@ import signal
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
+import numpy as np
+
+from reelspace.core.embeddings import ClipSequence
 from reelspace.core.machine import available_cores
+from reelspace.core.sequence import FrameSequence
 from reelspace.errors import CannotOpen, InvalidArgument, ReelspaceError
 from reelspace.extract.events import Event, FileDone, Outcome, Progress, Report
 from reelspace.extract.fingerprint import Fingerprints
-from reelspace.extract.messages import Broken, Failed, Hashed, Wanted
+from reelspace.extract.messages import Broken, Failed, Hashed, Made, Wanted
+from reelspace.extract.models import Computed, Model, ModelRun, readings_of, rows_of
 from reelspace.extract.plan import Plan
 from reelspace.extract.seat import Seat
 from reelspace.extract.stamps import stamp_of
@@ -35,12 +44,13 @@ from reelspace.extract.writer import Writer
 from reelspace.store.locks import FileLock
 from reelspace.store.rows import Finished, LedgerEntry, Stamp, StoredVideo
 from reelspace.store.store import Store
-from reelspace.store.tables import frame_table_name, signature_table_name
+from reelspace.store.tables import clip_table_name, frame_table_name, signature_table_name
 
 __all__ = ["extract"]
 
 TICK_SECONDS = 0.2
 WAITING_BYTES = 256 << 20  # of results not on disk yet, beyond which no new file is begun
+WAITING_PIXELS = 192 << 20  # bytes of clips not computed yet, beyond which workers wait
 UNREADABLE = Stamp(0, 0)
 
 
@@ -49,6 +59,8 @@ def extract(
     *,
     store: Store,
     plan: Plan,
+    models: Sequence[Model] = (),
+    batch: int | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
     silence_seconds: float = 120.0,
@@ -67,7 +79,9 @@ def extract(
     Args:
         sources: absolute paths and URLs, as `media.sources.find_videos` gives them.
         store: the library.
-        plan: what is made of every file.
+        plan: what is made of every file; its readings are those of ``models``, whatever it says.
+        models: what is computed from clips of every file.
+        batch: clips computed at a time; None for what suits the device.
         workers: decoding processes; None for one per core, 0 to decode in this process (one file at a time; for
             file systems that live in it, such as ``memory://``).
         retry_failed: try files again that failed before and have not changed.
@@ -84,17 +98,23 @@ def extract(
     """
     if workers is not None and workers < 0:
         raise InvalidArgument(f"workers are 0 or more, got {workers}")
-    if not plan.encoders and not plan.signers:
+    if not plan.encoders and not plan.signers and not models:
         raise InvalidArgument("nothing to make of the files; give at least one encoder or signer")
     store.require(
-        frames=[plan.encoder_space(i) for i in range(len(plan.encoders))],
+        frames=[
+            *(plan.encoder_space(i) for i in range(len(plan.encoders))),
+            *(space for m in models if m.in_frames for space in m.spaces(decoding=plan.decoding)),
+        ],
+        clips=[space for m in models if not m.in_frames for space in m.spaces(decoding=plan.decoding)],
         signatures=[plan.signer_space(i) for i in range(len(plan.signers))],
     )
     stopping = stop or threading.Event()
     run = _Run(
         dict.fromkeys(sources),
         store=store,
-        plan=plan,
+        plan=replace(plan, readings=readings_of(models)),
+        models=models,
+        batch=batch,
         workers=workers,
         retry_failed=retry_failed,
         silence_seconds=silence_seconds,
@@ -132,6 +152,29 @@ def _ignore(event: Event) -> None:
     """What nobody watches."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A file that a worker has done its part for.
+
+    Attributes:
+        source: path or URL.
+        claim: the lock on it.
+        began: monotonic time at which the worker took it.
+        hashed: what the worker said of its content, if it came so far.
+    """
+
+    source: str
+    claim: FileLock
+    began: float
+    hashed: Hashed | None
+
+    @classmethod
+    def of(cls, seat: Seat) -> _Begun:
+        """The file a worker was busy with; the worker is idle then."""
+        began, hashed = seat.began, seat.hashed
+        return cls(*seat.clear(), began, hashed)
+
+
 class _Run:
     def __init__(
         self,
@@ -139,6 +182,8 @@ class _Run:
         *,
         store: Store,
         plan: Plan,
+        models: Sequence[Model],
+        batch: int | None,
         workers: int | None,
         retry_failed: bool,
         silence_seconds: float,
@@ -154,7 +199,10 @@ class _Run:
         self._most_seats = available_cores() if workers is None else max(1, workers)
         self._encoder_tables = [frame_table_name(e.space) for e in plan.encoders]
         self._signer_tables = [signature_table_name(plan.signer_space(i)) for i in range(len(plan.signers))]
-        self._all_tables = frozenset((*self._encoder_tables, *self._signer_tables))
+        self._models = models
+        self._batch = batch
+        self._model_tables = [_tables_of(model, plan.decoding) for model in models]
+        self._all_tables = frozenset((*self._encoder_tables, *self._signer_tables)).union(*self._model_tables)
         self._commits_by_others = store.commits_by_others()  # that the ledger read next knows of
         record = store.record()
         self._ledger = store.ledger(record)
@@ -163,6 +211,11 @@ class _Run:
         self._elsewhere: deque[str] = deque()  # claimed by another process when their turn came
         # Files whose bytes another file of this run is being decoded for, by content id.
         self._same: defaultdict[str, list[tuple[str, Stamp, FileLock, float]]] = defaultdict(list)
+        # Files whose decoding is done and whose clips are still being computed, by content id.
+        self._computing: dict[str, tuple[_Begun, Fingerprints]] = {}
+        self._owed: deque[tuple[Seat, int]] = (
+            deque()
+        )  # slots that were read, and stay taken while too much is waiting
         self._done: dict[Outcome, int] = defaultdict(int)
         self._failed: list[FileDone] = []
         self._known_failures: list[FileDone] = []
@@ -171,21 +224,27 @@ class _Run:
     def go(self, stopping: threading.Event) -> Report:
         began = time.monotonic()
         self._writer = Writer(self._store)
+        self._woken, wake = Pipe(duplex=False)
+        self._computer = ModelRun(self._models, batch=self._batch, on_done=lambda: wake.send_bytes(b"!"))
         try:
             while not stopping.is_set():
                 self._writer.check()
                 self._hand_out(stopping)
+                self._collect()
                 busy = {seat.connection: seat for seat in self._seats if seat.source is not None}
-                if not busy and not self._todo and not self._elsewhere:
+                if not busy and not self._todo and not self._elsewhere and not self._computing:
                     break
                 self._listen(busy)
         finally:
             for seat in self._seats:
                 seat.end()
+            self._computer.end()
             self._writer.close()
             for seat in self._seats:
                 if seat.claim is not None:
                     seat.claim.release()
+            for file, _ in self._computing.values():
+                file.claim.release()
             for same in self._same.values():
                 for _, _, claim, _ in same:
                     claim.release()
@@ -300,9 +359,10 @@ class _Run:
     def _listen(self, busy: dict[Connection, Seat]) -> None:
         """Waits a moment for what workers have to say."""
         before = time.monotonic()
-        if not busy:
-            time.sleep(TICK_SECONDS)
-        for connection in wait(list(busy), TICK_SECONDS) if busy else ():
+        for connection in wait([self._woken, *busy], TICK_SECONDS):
+            if connection is self._woken:
+                self._woken.recv_bytes()
+                continue
             seat = busy[connection]  # type: ignore[index] # only connections were given
             try:
                 message = seat.receive()
@@ -316,34 +376,44 @@ class _Run:
             if seat.silent_for(self._silence_seconds):
                 self._replace(seat, f"no progress for {self._silence_seconds:g} s", "WorkerHung")
 
-    def _react(self, seat: Seat, message: Hashed | Progress | Fingerprints | Failed | Broken) -> None:
+    def _react(self, seat: Seat, message: Hashed | Progress | Made | Fingerprints | Failed | Broken) -> None:
         match message:
             case Progress():
                 seat.video_seconds = message.video_seconds
                 self._tell(message)
             case Hashed():
                 self._decide(seat, message)
+            case Made():
+                self._compute(seat, message)
             case Fingerprints():
-                self._store_result(seat, message)
+                self._receive(seat, message)
             case Failed():
-                self._fail(seat, message)
+                self._video_seconds += seat.video_seconds
+                self._fail(_Begun.of(seat), message)
             case Broken():
                 raise ReelspaceError(f"a worker could not begin:\n{message.trace}")
 
     def _decide(self, seat: Seat, hashed: Hashed) -> None:
         """A file's content is known now: what does it still need?"""
         missing = self._missing(hashed.video_id)
-        elsewhere = any(other.hashed and other.hashed.video_id == hashed.video_id for other in self._seats)
+        elsewhere = hashed.video_id in self._computing or any(
+            other.hashed and other.hashed.video_id == hashed.video_id for other in self._seats
+        )
         if missing and not elsewhere:
             seat.hashed = hashed
+            models = [i for i, names in enumerate(self._model_tables) if names & missing]
+            if models:
+                self._computer.open(hashed.video_id, models)
+            readings = {self._models[i].reading for i in models}
             seat.ask(
                 Wanted(
                     tuple(i for i, name in enumerate(self._encoder_tables) if name in missing),
                     tuple(i for i, name in enumerate(self._signer_tables) if name in missing),
+                    tuple(i for i, reading in enumerate(self._plan.readings) if reading in readings),
                 )
             )
             return
-        seat.ask(Wanted((), ()))
+        seat.ask(Wanted())
         began = seat.began
         source, claim = seat.clear()
         if missing:
@@ -351,14 +421,72 @@ class _Run:
         else:
             self._record_same_content(source, hashed.stamp, hashed.video_id, claim, note=None, began=began)
 
-    def _store_result(self, seat: Seat, made: Fingerprints) -> None:
-        stored = StoredVideo(made.video_id, made.video, made.seen_seconds)
-        began, hashed = seat.began, seat.hashed
-        source, claim = seat.clear()
-        if hashed is None:
-            raise ReelspaceError(f"a worker decoded {source} without having been asked to")
-        entry = _entry(source, hashed.stamp, stored.video_id, made.note, spent_seconds=time.monotonic() - began)
-        self._writer.put(Finished(entry, stored, made.sequences, made.signatures), claim)
+    def _compute(self, seat: Seat, made: Made) -> None:
+        """Clips came: on with them to the models, and their slot is free again unless too much is waiting."""
+        if seat.hashed is None:
+            raise ReelspaceError(f"a worker read {seat.source} without having been asked to")
+        self._computer.put(seat.hashed.video_id, made.reading, seat.clips(made))
+        self._owed.append((seat, made.pixels.slot))
+        self._free_slots()
+
+    def _free_slots(self) -> None:
+        while self._owed and self._computer.waiting_bytes < WAITING_PIXELS:
+            seat, slot = self._owed.popleft()
+            if seat in self._seats:
+                with contextlib.suppress(OSError):  # its death is noticed where it is listened to
+                    seat.free(slot)
+
+    def _receive(self, seat: Seat, made: Fingerprints) -> None:
+        """A file is decoded; it is done once the models have seen all its clips, too."""
+        file = _Begun.of(seat)
+        if not self._computer.is_open(made.video_id):
+            self._store_result(file, made, {})
+            return
+        self._computing[made.video_id] = (file, made)
+        self._computer.close(made.video_id)
+
+    def _collect(self) -> None:
+        """Takes what the models have finished."""
+        for video_id, computed in self._computer.take():
+            file, made = self._computing.pop(video_id)
+            bad = [
+                self._models[i].encoder.spec.name
+                for i, of_model in computed.items()
+                if not all(np.isfinite(vectors).all() for vectors in of_model.vectors.values())
+            ]
+            if bad:
+                reason = f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32"
+                self._fail(file, Failed(reason, "NotFinite", of_content=False))
+            else:
+                self._store_result(file, made, computed)
+        self._free_slots()
+
+    def _store_result(self, file: _Begun, made: Fingerprints, computed: dict[int, Computed]) -> None:
+        if file.hashed is None:
+            raise ReelspaceError(f"a worker decoded {file.source} without having been asked to")
+        stored, source = StoredVideo(made.video_id, made.video, made.seen_seconds), file.source
+        rows = [
+            rows_of(
+                self._models[i],
+                of_model,
+                output,
+                decoding=self._plan.decoding,
+                duration_seconds=made.duration_seconds,
+            )
+            for i, of_model in computed.items()
+            for output in self._models[i].outputs
+        ]
+        entry = _entry(
+            source, file.hashed.stamp, stored.video_id, made.note, spent_seconds=time.monotonic() - file.began
+        )
+        finished = Finished(
+            entry,
+            stored,
+            (*made.sequences, *(row for row in rows if isinstance(row, FrameSequence))),
+            made.signatures,
+            tuple(row for row in rows if isinstance(row, ClipSequence)),
+        )
+        self._writer.put(finished, file.claim)
         self._ledger[source] = entry
         self._tables[stored.video_id] = self._tables.get(stored.video_id, frozenset()) | self._all_tables
         self._video_seconds += stored.seen_seconds
@@ -374,20 +502,19 @@ class _Run:
         self._ledger[source] = entry
         self._finish(FileDone(source, "same-content", note, 0.0))
 
-    def _fail(self, seat: Seat, failed: Failed) -> None:
-        hashed, began, seconds = seat.hashed, seat.began, seat.video_seconds
-        source, claim = seat.clear()
-        self._video_seconds += seconds
+    def _fail(self, file: _Begun, failed: Failed) -> None:
+        hashed = file.hashed
         video_id = hashed.video_id if hashed is not None and failed.of_content else None
         if hashed is not None:
             stamp = hashed.stamp
+            self._computer.drop(hashed.video_id)
         else:
             try:
-                stamp = stamp_of(source)
+                stamp = stamp_of(file.source)
             except CannotOpen:
                 stamp = UNREADABLE
-        spent = time.monotonic() - began
-        self._record_failure(source, stamp, video_id, claim, failed, spent_seconds=spent)
+        spent = time.monotonic() - file.began
+        self._record_failure(file.source, stamp, video_id, file.claim, failed, spent_seconds=spent)
         if hashed is None:
             return
         for same, same_stamp, same_claim, _ in self._same.pop(hashed.video_id, []):
@@ -427,11 +554,17 @@ class _Run:
         self._seats.remove(seat)
         if seat.hashed is None and seat.heard == seat.began and "ended with status" in reason:
             raise ReelspaceError(f"a worker could not begin: {reason}")
-        self._fail(seat, Failed(reason, error, of_content=True))
+        self._video_seconds += seat.video_seconds
+        self._fail(_Begun.of(seat), Failed(reason, error, of_content=True))
 
     def _finish(self, done: FileDone) -> None:
         self._done[done.outcome] += 1
         self._tell(done)
+
+
+def _tables_of(model: Model, decoding: str) -> frozenset[str]:
+    named = frame_table_name if model.in_frames else clip_table_name
+    return frozenset(named(space) for space in model.spaces(decoding=decoding))
 
 
 def _entry(source: str, stamp: Stamp, video_id: str, note: str | None, *, spent_seconds: float) -> LedgerEntry:

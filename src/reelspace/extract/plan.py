@@ -21,6 +21,7 @@ from reelspace.core.space import Space
 from reelspace.encoders.encoder import FrameEncoder
 from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.extract.clips import Reading
 from reelspace.store.rows import Signature
 
 __all__ = ["Plan", "Signer", "Summing", "TmkSigner", "decoded_space", "default_plan", "descriptor_of"]
@@ -62,6 +63,7 @@ class Plan:
     Attributes:
         encoders: frame encoders whose rows are stored.
         signers: what sums up a whole video.
+        readings: how models read a video, whose clips are made where it is decoded and computed elsewhere.
         fast: leave out the frames no other frame refers to, and the decoder's loop filter. Part of the identity of
             everything made from it.
         keep_partial: index what comes out of a truncated file, with a note, instead of failing it.
@@ -69,6 +71,7 @@ class Plan:
 
     encoders: tuple[FrameEncoder, ...] = ()
     signers: tuple[Signer, ...] = ()
+    readings: tuple[Reading, ...] = ()
     fast: bool = False
     keep_partial: bool = False
 

@@ -15,8 +15,10 @@ from multiprocessing.connection import Connection
 from typing import IO, Any
 
 from reelspace.errors import ReelspaceError
-from reelspace.extract.messages import Hashed, Job, Wanted
+from reelspace.extract.clips import Clips
+from reelspace.extract.messages import Free, Hashed, Job, Made, Wanted
 from reelspace.extract.plan import Plan
+from reelspace.extract.slots import Slots
 from reelspace.store.locks import FileLock
 
 __all__ = ["Seat"]
@@ -32,7 +34,7 @@ _PROGRAM = """
 import sys
 sys.path[:] = {path!r}
 from reelspace.extract.worker import serve_descriptor
-serve_descriptor({descriptor})
+serve_descriptor({descriptor}, {memory})
 """
 
 
@@ -52,13 +54,18 @@ class Seat:
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self.connection, theirs = Pipe()
-        if in_process:
-            from reelspace.extract.worker import serve
+        memory = Slots.reserve(plan.readings)
+        try:
+            self._slots = Slots(memory)
+            if in_process:
+                from reelspace.extract.worker import serve
 
-            threading.Thread(target=serve, args=(theirs,), daemon=True).start()
-        else:
-            with theirs:
-                self._process, self._errors = _start(theirs)
+                threading.Thread(target=serve, args=(theirs, self._slots), daemon=True).start()
+            else:
+                with theirs:
+                    self._process, self._errors = _start(theirs, memory)
+        finally:
+            os.close(memory)
         try:
             setup = pickle.dumps(plan)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -88,6 +95,15 @@ class Seat:
         """Says what its file still needs."""
         self.allowed_seconds = 0.0
         self.connection.send(wanted)
+
+    def clips(self, made: Made) -> Clips:
+        """A copy of the clips that a worker made."""
+        return Clips(made.starts_seconds, made.ends_seconds, self._slots.read(made.pixels))
+
+    def free(self, slot: int) -> None:
+        """Lets the worker write this slot again."""
+        self.heard = time.monotonic()  # it may have waited for us
+        self.connection.send(Free(slot))
 
     def receive(self) -> Any:
         """The worker's next message.
@@ -142,8 +158,8 @@ class Seat:
         return lines[-1] if lines else "no message"
 
 
-def _start(theirs: Connection) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
+def _start(theirs: Connection, memory: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno(), memory=memory)
     # What decoders complain of is in the ledger in better words; the end of this file explains a death.
     errors = tempfile.TemporaryFile()  # noqa: SIM115 # closed by `end`
     # Ctrl-C reaches every process of a terminal, and a service manager's SIGTERM every one of a service; what they
@@ -152,7 +168,7 @@ def _start(theirs: Connection) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     try:
         process = subprocess.Popen(  # noqa: S603 # this very interpreter
             [sys.executable, "-c", program],
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), memory],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
