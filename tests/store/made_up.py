@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from reelspace.core.embeddings import ClipSequence
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.video import Video
@@ -14,6 +15,7 @@ from reelspace.store.rows import Finished, LedgerEntry, Signature, Stamp, Stored
 
 SPACE = Space("made-up", 16, {"seed": 0})
 SIGNATURES = Space("sums", 5, {})
+CLIPS = Space("windows", 8, {"clip": 16})
 
 
 def sequence(number: int, rows: int = 12, space: Space = SPACE) -> FrameSequence:
@@ -24,6 +26,15 @@ def sequence(number: int, rows: int = 12, space: Space = SPACE) -> FrameSequence
     views = np.tile(np.array([0, 1], np.uint8), rows)[:rows]
     weights = random.random(rows).astype(np.float32)
     return FrameSequence(times, vectors.astype(np.float16), views, weights, space, rows / 8)
+
+
+def clips(number: int, rows: int = 4, space: Space = CLIPS) -> ClipSequence:
+    """Vectors of very different lengths, one of them of length 0."""
+    random = np.random.default_rng(1000 + number)
+    vectors = random.standard_normal((rows, space.dimensions)) * 10.0 ** random.uniform(-3, 3, (rows, 1))
+    vectors[1:2] = 0
+    starts = np.arange(rows) * 2.5
+    return ClipSequence(starts, starts + 2.5, vectors.astype(np.float32), space)
 
 
 def signature(number: int) -> Signature:
@@ -56,7 +67,8 @@ def stored_video(number: int) -> StoredVideo:
 
 
 def finished(number: int, source: str | None = None, rows: int = 12) -> Finished:
-    return Finished(entry(number, source), stored_video(number), (sequence(number, rows),), (signature(number),))
+    made = (sequence(number, rows),), (signature(number),), (clips(number),)
+    return Finished(entry(number, source), stored_video(number), *made)
 
 
 def failure(number: int, reason: str = "no video stream", source: str | None = None) -> Finished:

@@ -10,8 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import SIGNATURES, SPACE, entry, failure, finished, sequence, signature, stored_video, video_id
+from made_up import (
+    CLIPS,
+    SIGNATURES,
+    SPACE,
+    clips,
+    entry,
+    failure,
+    finished,
+    sequence,
+    signature,
+    stored_video,
+    video_id,
+)
 
+from reelspace.core.embeddings import ClipSequence
 from reelspace.core.sequence import FrameMatrix
 from reelspace.core.space import Space
 from reelspace.errors import NotALibrary, SpaceMismatch, StoreBusy, StoreError, UnknownName
@@ -26,7 +39,8 @@ def assert_holds(store: Store, numbers: list[int], rows: int = 12) -> None:
     wanted = {video_id(n): n for n in numbers}
     assert set(store.videos()) == set(wanted)
     matrix, signatures = store.frame_matrix(SPACE), store.signatures(SIGNATURES)
-    assert sorted(matrix.video_ids) == sorted(signatures.video_ids) == sorted(wanted)
+    windows = store.embeddings(CLIPS)
+    assert sorted(matrix.video_ids) == sorted(signatures.video_ids) == sorted(windows.video_ids) == sorted(wanted)
     for i, found in enumerate(matrix.video_ids):
         expected, got = sequence(wanted[found], rows), matrix.sequence(i)
         for name in ("vectors", "times_seconds", "views", "weights"):
@@ -37,6 +51,25 @@ def assert_holds(store: Store, numbers: list[int], rows: int = 12) -> None:
         np.testing.assert_array_equal(signatures.averages[i], expected.average)
         np.testing.assert_array_equal(signatures.cosines[i], expected.cosines)
         np.testing.assert_array_equal(signatures.sines[i], expected.sines)
+    for i, found in enumerate(windows.video_ids):
+        of_video = slice(*windows.bounds[i : i + 2])
+        assert_same_clips(
+            ClipSequence(
+                windows.starts_seconds[of_video],
+                windows.ends_seconds[of_video],
+                windows.vectors[of_video] * windows.norms[of_video, None],
+                CLIPS,
+            ),
+            clips(wanted[found]),
+        )
+
+
+def assert_same_clips(got: ClipSequence, expected: ClipSequence) -> None:
+    """Equal but for the float16 of the directions: 11 bits of each number."""
+    np.testing.assert_array_equal(got.starts_seconds, expected.starts_seconds)
+    np.testing.assert_array_equal(got.ends_seconds, expected.ends_seconds)
+    lengths = np.linalg.norm(expected.vectors, axis=1, keepdims=True)
+    assert (np.abs(got.vectors - expected.vectors) <= lengths * 2.0**-11).all()
 
 
 def test_everything_comes_back_as_it_went_in(store: Store):
@@ -47,7 +80,7 @@ def test_everything_comes_back_as_it_went_in(store: Store):
     assert ledger[entry(3).source] == failure(3).entry
     stored = store.videos()[video_id(1)]
     assert stored.video.source == entry(1).source
-    assert stored.tables == ("frames_made-up", "signatures_sums")
+    assert stored.tables == ("clips_windows", "frames_made-up", "signatures_sums")
     facts = stored_video(1).video
     for name in ("frame_rate", "duration_seconds", "rotation_degrees", "mirrored", "frame_count", "start_seconds"):
         assert getattr(stored.video, name) == getattr(facts, name)
@@ -104,7 +137,8 @@ def test_a_later_encoder_adds_its_table_to_known_videos(store: Store):
     other = Space("second", 4, {})
     store.commit([finished(1)])
     store.commit([Finished(entry(1), stored_video(1), (sequence(1), sequence(1, 5, other)))])
-    assert store.videos()[video_id(1)].tables == ("frames_made-up", "frames_second", "signatures_sums")
+    held = ("clips_windows", "frames_made-up", "frames_second", "signatures_sums")
+    assert store.videos()[video_id(1)].tables == held
     assert len(store.frame_matrix("second").vectors) == 5
     assert_holds(store, [1])
 
@@ -156,7 +190,7 @@ def test_the_summary_counts_files_reasons_and_distinct_seconds(store: Store):
     summary = store.summary()
     assert (summary.indexed, summary.videos, summary.video_seconds) == (3, 2, 3.0)
     assert summary.failed == {"no video stream": 2, "empty": 1}
-    assert summary.rows == {"frames_made-up": 24, "signatures_sums": 2}
+    assert summary.rows == {"clips_windows": 8, "frames_made-up": 24, "signatures_sums": 2}
     assert summary.size_bytes > 1000
 
 
@@ -179,7 +213,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing after the point it strikes is done."""
 
 
-WRITES = [("add", n) for n in range(4)] + [("delete", n) for n in range(5)] + [("publish", 0)]
+WRITES = [("add", n) for n in range(5)] + [("delete", n) for n in range(6)] + [("publish", 0)]
 
 
 @pytest.mark.parametrize(("act", "nth"), WRITES)
@@ -356,9 +390,11 @@ class TestMapped:
         assert_holds(store, [1, 2])
 
     def test_a_video_without_a_frame_has_an_empty_range(self, store: Store):
-        store.commit([finished(1), Finished(entry(2), stored_video(2), (sequence(2, 0),))])
+        store.commit([finished(1), Finished(entry(2), stored_video(2), (sequence(2, 0),), (), (clips(2, 0),))])
         matrix = store.frame_matrix(SPACE)
         assert len(matrix.sequence(matrix.video_ids.index(video_id(2)))) == 0
+        windows = store.embeddings(CLIPS)
+        assert np.diff(windows.bounds)[windows.video_ids.index(video_id(2))] == 0
 
     def test_rows_go_by_in_blocks(self, store: Store, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(store_module, "BATCH_ROWS", 5)

@@ -47,14 +47,15 @@ def over_blocks(
         rows: int64, increasing: only these rows; None for all.
         block_rows: rows of a block at most.
     """
-    halves = vectors.dtype == np.float16
+    plain = np.asarray(vectors)  # slices of a memmap are dear
+    halves = plain.dtype == np.float16
     wide = np.ascontiguousarray(queries.T * np.float32(2.0**112 if halves else 1.0))  # (D, Q)
     count = len(vectors) if rows is None else len(rows)
     step = max(1, min(block_rows, _MOST_PRODUCTS // max(1, len(queries))))
 
     def block(first: int) -> T:
         where = slice(first, min(count, first + step)) if rows is None else rows[first : first + step]
-        chosen = vectors[where]
+        chosen = plain[where]
         found = _products_of_halves(chosen, wide) if halves else chosen @ wide
         return take(where, found)
 

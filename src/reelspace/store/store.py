@@ -346,24 +346,25 @@ class Store:
             mapped = self._mapped(record, name, _frame_columns(space), view=0)
             vectors, starts = mapped.columns["vector"], mapped.columns["time_seconds"]
             bounds, video_ids = mapped.bounds, mapped.video_ids
-        ends = np.empty(len(starts))
-        ends[:-1] = starts[1:]
-        filled = np.diff(bounds) > 0
-        last = bounds[1:][filled] - 1
         durations = self._durations(record)
-        lengths = np.array([durations[video_id] for video_id in video_ids], dtype=np.float64)[filled]
-        ends[last] = np.maximum(starts[last], lengths)
+        ends = _until_next(starts, bounds, [durations[video_id] for video_id in video_ids])
         ones = np.broadcast_to(np.float32(1), len(starts))
         return Embeddings(vectors, ones, starts, ends, bounds, video_ids, space)
 
     def clips(self, space: Space | str, video_id: str) -> ClipSequence:
         """The clip vectors of one video, read from its table: float32, of the length that the model gave them.
 
+        Of an encoder of pictures: its frames, as in `embeddings`.
+
         Raises:
             UnknownName: when the library holds no such vectors.
             SpaceMismatch: when it holds others of that name.
         """
-        record, name, found = self._vector_table(space, tables.clip_table_name)
+        record, name, found = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
+        if name.startswith("frames_"):
+            frames = self.sequence(space, video_id).view(0)
+            ends = _until_next(frames.times_seconds, np.array([0, len(frames)]), [frames.duration_seconds])
+            return ClipSequence(frames.times_seconds, ends, frames.vectors, found)
         rows = self._rows(name, where=tables.is_one_of("video_id", [video_id]), record=record)
         if rows is None or not rows.num_rows:
             raise UnknownName(f"video with vectors of {found}", video_id, self._durations(record))
@@ -781,6 +782,18 @@ def _drop_unreferenced(step: _Step, video_ids: Iterable[str | None]) -> None:
     for name in step.record.versions:
         if name != "sources":
             step.delete(name, "video_id", orphans)
+
+
+def _until_next(
+    starts: NDArray[np.float64], bounds: NDArray[np.int64], durations: Sequence[float]
+) -> NDArray[np.float64]:
+    """Ends of pictures that each stand for the time until the next of its video, or until the video's end."""
+    ends = np.empty_like(starts)
+    ends[:-1] = starts[1:]
+    filled = np.diff(bounds) > 0
+    last = bounds[1:][filled] - 1
+    ends[last] = np.maximum(starts[last], np.asarray(durations, np.float64)[filled])
+    return ends
 
 
 def _frame_columns(space: Space) -> Columns:
