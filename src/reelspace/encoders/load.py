@@ -105,6 +105,7 @@ class TorchEncoder:
         spec: its row.
         digest: of its checkpoint.
         device: where it runs.
+        dtype: what the network computes in.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class TorchEncoder:
         self.spec = row
         self.digest = checkpoint.digest
         self.device = chosen_device(device)
+        self.dtype = dtype
         self._dtype = getattr(torch, dtype)
         self._module = network.eval().requires_grad_(requires_grad=False).to(self.device, self._dtype)
         self._network = torch.compile(self._module) if compiled else self._module
