@@ -19,6 +19,7 @@ _WEIGHTS = (  # the best first: safetensors, whole or in parts, then pickles
     r"pytorch_model\.bin",
     r"pytorch_model-\d+-of-\d+\.bin|pytorch_model\.bin\.index\.json",
 )
+_SIGLIP_PAPER = "Zhai et al. 2023, arXiv:2303.15343"
 _ASSUMED = "filled from its config; preprocessing and spacing are those its family was published with"
 
 
@@ -116,10 +117,68 @@ def _vjepa2(config: Mapping[str, Any]) -> EncoderSpec:
     return replace(row, preprocessing=replace(row.preprocessing, size=int(side * 256 / 224)))
 
 
+def _clip(config: Mapping[str, Any]) -> EncoderSpec:
+    side = config.get("vision_config", {}).get("image_size", 224)
+    return _of_two_towers("clip-vit-base-patch32", side=side, dimensions=config.get("projection_dim", 512))
+
+
+def _siglip(config: Mapping[str, Any]) -> EncoderSpec:
+    """SigLIP 2 of fixed size calls itself siglip too; its vocabulary is Gemma's, of 256,000 words."""
+    vision = config.get("vision_config", {})
+    second = config.get("text_config", {}).get("vocab_size") == 256_000
+    row = _of_two_towers(
+        "siglip2-base-patch16-224", side=vision.get("image_size", 224), dimensions=vision.get("hidden_size", 768)
+    )
+    if second:
+        return row
+    how = replace(row.preprocessing, filter="bicubic")
+    return replace(row, family="siglip", options={"kind": "siglip"}, preprocessing=how, paper=_SIGLIP_PAPER)
+
+
+def _xclip(config: Mapping[str, Any]) -> EncoderSpec:
+    vision = config.get("vision_config", {})
+    row = _of_two_towers(
+        "xclip-base-patch32", side=vision.get("image_size", 224), dimensions=config.get("projection_dim", 512)
+    )
+    return _within_the_window(row, vision.get("num_frames", 8))
+
+
+def _videoprism(config: Mapping[str, Any]) -> EncoderSpec:
+    vision = config.get("vision_config", {})
+    row = _of_two_towers(
+        "videoprism-lvt-base-f16r288",
+        side=vision.get("image_size", 288),
+        dimensions=vision.get("hidden_size", 768),
+    )
+    return _within_the_window(row, vision.get("num_frames", 16))
+
+
+def _dinov2(config: Mapping[str, Any]) -> EncoderSpec:
+    """Its ``image_size`` is that of training; pictures of 224 pixels are what all were published for."""
+    return replace(find("dinov2-base"), outputs={"frames": config.get("hidden_size", 768)})
+
+
+def _of_two_towers(like: str, *, side: int | list[int], dimensions: int) -> EncoderSpec:
+    row = find(like)
+    side = side if isinstance(side, int) else side[0]
+    how = replace(row.preprocessing, size=side, crop=row.preprocessing.crop and side)
+    return replace(row, preprocessing=how, outputs={row.default_output: dimensions})
+
+
+def _within_the_window(row: EncoderSpec, frames: int) -> EncoderSpec:
+    """More frames or fewer over as many seconds as the row's."""
+    return replace(row, clip=replace(row.clip, frames=frames, spacing_seconds=row.clip.window_seconds / frames))
+
+
 # model_type of config.json -> the row it fills. Its name, weights, score and remark are set by `row_from_config`.
 FAMILIES: dict[str, Callable[[Mapping[str, Any]], EncoderSpec]] = {
+    "clip": _clip,
+    "dinov2": _dinov2,
+    "siglip": _siglip,
     "timesformer": _timesformer,
     "videomae": _videomae,
+    "videoprism": _videoprism,
     "vivit": _vivit,
     "vjepa2": _vjepa2,
+    "xclip": _xclip,
 }

@@ -85,6 +85,8 @@ def require_config(row: EncoderSpec, config: Any, **expected: int | None) -> Non
     """
     for name, value in expected.items():
         found = getattr(config, name)
+        if isinstance(found, list | tuple) and len(set(found)) == 1:  # [288, 288]: a side given as rows and columns
+            found = found[0]
         if found != value:
             raise FormatError(
                 f"{row.name}: its checkpoint was made for {name} {found}, and the row says {value}; correct the row"
