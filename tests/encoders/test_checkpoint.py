@@ -336,6 +336,21 @@ def test_files_imported_without_their_commit_are_not_mixed_with_pulled_ones(hub:
         checkpoint_of(on_hub())
 
 
+def test_files_that_no_program_can_fetch_are_named_with_their_page(hub: HubServer, tmp_path: Path) -> None:
+    files = (WeightFile("variables.index"), WeightFile("words.txt", optional=True))
+    row = Weights(files, page="https://example.org/agree-first")
+    with pytest.raises(
+        CheckpointError, match=r"Get it at https://example\.org/agree-first, then run: .* import i3d"
+    ):
+        checkpoint_of(row, name="i3d")
+    (tmp_path / "variables.index").write_bytes(CONTENT)
+    imported = import_files(row, [tmp_path / "variables.index"])
+    assert checkpoint_of(row) == imported
+    (tmp_path / "words.txt").write_bytes(CONFIG)
+    assert set(import_files(row, [tmp_path / "words.txt"]).files) == {"variables.index", "words.txt"}
+    assert hub.requests == []
+
+
 def test_the_store_is_in_the_users_cache_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELSPACE_MODELS_CACHE", "/a/place")
     assert models_store() == Path("/a/place")

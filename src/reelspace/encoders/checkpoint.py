@@ -190,6 +190,11 @@ class _Asked:
     def cold(self, what: str, why: str | None = None) -> CheckpointError:
         """What to do about a file that is not here and cannot be fetched now."""
         name = self.name or (f"hf:{self.weights.repo}" if self.weights.repo else "NAME")
+        if self.weights.page is not None:
+            return CheckpointError(
+                f"{name}: {what} is not on this machine, and no program can fetch it. Get it at {self.weights.page}, "
+                f"then run: reelspace models import {name} FILE..."
+            )
         if why is None:
             why = "HF_HUB_OFFLINE forbids to fetch it" if hub.offline() else "it was not to be fetched"
         mirror = "; HF_ENDPOINT names a mirror of the hub" if self.weights.repo else ""
@@ -235,13 +240,13 @@ class _Shelf:
 
     @classmethod
     def of(cls, weights: Weights, revision: str | None) -> _Shelf:
-        """Rows with the same repository and commit share a folder; files with a URL of their own have one each."""
-        elsewhere = sorted((file.name, file.url) for file in weights.files if file.url is not None)
+        """Rows with the same repository and commit share a folder; files from elsewhere have one for each row."""
+        elsewhere = sorted((file.name, file.url) for file in weights.files if file.url or weights.repo is None)
         if not elsewhere:
             return cls(_repo_folder(weights.repo or "") / (revision or "main"))
-        identity = json.dumps([weights.repo, revision, elsewhere])
+        identity = json.dumps([weights.repo, revision, weights.page, elsewhere])
         stem = PurePosixPath(elsewhere[0][0]).stem
-        return cls(models_store() / "urls" / f"{stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}")
+        return cls(models_store() / "files" / f"{stem}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}")
 
     def reread(self) -> None:
         manifest = _read_json(self.folder / "manifest.json") or {}
@@ -360,7 +365,8 @@ def _fetch(file: WeightFile, shelf: _Shelf, asked: _Asked, revision: str | None)
             shutil.copyfile(cached, part)
         shelf.admit(file, part, source=str(cached), revision=revision)
         return
-    if not asked.may_ask:
+    by_hand = file.url is None and asked.weights.repo is None
+    if by_hand or not asked.may_ask:
         if not file.optional:
             raise asked.cold(file.name)
         shelf.leave_out(file)
