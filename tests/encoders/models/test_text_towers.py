@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from transformers import (
 
 from reelspace.core.clips import ClipSpec
 from reelspace.encoders.catalog import find
+from reelspace.encoders.hub_rows import row_from_config
 from reelspace.encoders.load import TorchEncoder, load_encoder
 from reelspace.encoders.preprocess import crops_of
 from reelspace.encoders.spec import EncoderSpec, Preprocessing, WeightFile, Weights
@@ -370,6 +372,23 @@ def test_a_pickled_checkpoint_is_the_same(copied: Tiny) -> None:
     np.testing.assert_allclose(next(iter(_load(row).encode(_clips(row)).values())), expected, atol=1e-6)
 
 
+def test_a_checkpoint_the_catalog_does_not_list_fills_its_row_from_its_config(tiny: Tiny) -> None:
+    config = json.loads((tiny.folder / "config.json").read_text())
+    if tiny.row.name == "tiny-siglip2":
+        config["text_config"]["vocab_size"] = 256_000  # by which the second SigLIP is known
+    row = row_from_config("some/model", None, config, {file.name for file in tiny.row.weights.files})
+    assert row.name == "hf:some/model"
+    assert row.clip.frames == tiny.family.frames
+    assert row.clip.window_seconds == pytest.approx(find(tiny.family.row).clip.window_seconds)
+    assert row.options == tiny.row.options
+    assert dict(row.outputs) == dict(tiny.row.outputs)
+    of_its_family = find(tiny.family.row).preprocessing.filter
+    assert row.preprocessing.filter == ("bicubic" if tiny.row.name == "tiny-siglip" else of_its_family)
+    placed = replace(row, weights=tiny.row.weights)
+    found, expected = (_load(each).encode(_clips(tiny.row)) for each in (placed, tiny.row))
+    np.testing.assert_array_equal(found[row.default_output], expected[row.default_output])
+
+
 def test_an_unknown_kind_of_image_text_model_is_refused(checkpoints: dict[str, Tiny]) -> None:
     with pytest.raises(UnknownName, match="did you mean 'clip'"):
         load_encoder(replace(checkpoints["clip"].row, options={"kind": "klip"}), device="cpu")
@@ -461,6 +480,26 @@ FULL_SIZE = {
         579_877_120,
     ),
 }
+
+
+# A few names of tensors as they stand in the hub's files, which transformers 4 wrote.
+PUBLISHED = {
+    "clip": ("vision_model.pre_layrnorm.weight", "text_model.encoder.layers.0.self_attn.q_proj.bias"),
+    "siglip": ("vision_model.head.attention.in_proj_weight", "vision_model.head.probe", "text_model.head.bias"),
+    "siglip2": ("vision_model.head.attention.in_proj_weight", "text_model.final_layer_norm.weight", "logit_bias"),
+    "xclip": (
+        "vision_model.pre_layernorm.weight",
+        "vision_model.encoder.layers.0.message_attn.q_proj.weight",
+        "mit.position_embedding",
+        "prompts_generator.decoder.0.cross_attn.q_proj.weight",
+    ),
+    "videoprism": ("video_model.head.pooling_attention_query", "text_model.embeddings.cls_emb"),
+}
+
+
+def test_the_layout_is_the_published_one(tiny: Tiny) -> None:
+    names = set(load_file(tiny.folder / "model.safetensors"))
+    assert names.issuperset(PUBLISHED[tiny.row.name.removeprefix("tiny-")])
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
