@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.core.clips import Mode
-from reelspace.core.results import CopyGroup, CopyMatch, CopySegment
+from reelspace.core.embeddings import ClipSequence, Embeddings
+from reelspace.core.results import CopyGroup, CopyMatch, CopySegment, Hit
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.time import Span
+from reelspace.encoders.catalog import find
+from reelspace.encoders.encoder import TextEncoder
 from reelspace.encoders.load import Dtype
 from reelspace.encoders.pictures import PictureEncoder
 from reelspace.encoders.spec import EncoderSpec
-from reelspace.errors import InvalidArgument
+from reelspace.errors import InvalidArgument, MediaError, UnknownName
+from reelspace.extract.contract import require_contract
+from reelspace.extract.encode import encode_videos
 from reelspace.extract.events import Event, Report
 from reelspace.extract.fingerprint import fingerprint
-from reelspace.extract.models import Model
+from reelspace.extract.models import Model, as_clips, rows_of
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, default_plan
 from reelspace.extract.stamps import missing, stamp_of
 from reelspace.media.sources import find_videos, source_names
-from reelspace.models import open_model
+from reelspace.models import named_output, open_model
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
 from reelspace.tasks import copies as copying
+from reelspace.tasks import search as searching
 
 if TYPE_CHECKING:
     from reelspace.alignment.tmk_scores import TmkStack
@@ -153,7 +160,8 @@ class Library:
         Raises:
             InvalidArgument: naming every path that is not there.
             SpaceMismatch: when the library was made with other settings.
-            UnknownName, MissingExtra, CheckpointError, FormatError: see `load_encoder`.
+            UnknownName, MissingExtra, CheckpointError, FormatError: see `load_encoder`; also when a model does not
+                give the vectors it gave before (`extract.contract`).
         """
         sources = self.find(paths)
         opened = [
@@ -167,6 +175,8 @@ class Library:
             self._plan, encoders=tuple(dict.fromkeys((*self._plan.encoders, *light))), keep_partial=keep_partial
         )
         models = [model for model in opened if not isinstance(model.encoder, PictureEncoder)]
+        for model in models:
+            require_contract(model.encoder)
         report = extract(
             sources,
             store=self._store,
@@ -177,8 +187,12 @@ class Library:
             retry_failed=retry_failed,
             on_event=on_event,
         )
-        if report.indexed and self._store.frame_rows(self._frame_space) > INDEX_ABOVE_ROWS:
-            self._store.build_index(self._frame_space)
+        if report.indexed:
+            if self._store.frame_rows(self._frame_space) > INDEX_ABOVE_ROWS:
+                self._store.build_index(self._frame_space)
+            for space in (space for model in models for space in model.spaces(decoding=plan.decoding)):
+                if len(self._store.embeddings(space)) > searching.SEARCH_INDEX_ABOVE_ROWS:
+                    self._store.build_index(space)
         return report
 
     def status(self) -> Summary:
@@ -225,6 +239,206 @@ class Library:
             frames=self._frame_space,
             signatures=self._plan.signer_space(0) if self._plan.signers else None,
         )
+
+    # What means the same
+
+    def embeddings(self, encoder: str | None = None) -> Embeddings:
+        """The vectors of one of the models that the library was indexed with, memory-mapped.
+
+        Args:
+            encoder: ``NAME`` or ``NAME:OUTPUT``; None where there is only one.
+
+        Raises:
+            InvalidArgument: when the library holds none, or several and none is named.
+        """
+        return self._store.embeddings(self._model_space(encoder))
+
+    def search(
+        self,
+        text: str,
+        *,
+        encoder: str | None = None,
+        k: int = 10,
+        against: Sequence[str] = (),
+        among: Callable[[StoredVideo], bool] | None = None,
+        gap_seconds: float | None = 0.0,
+        device: str = "auto",
+        dtype: Dtype = "float32",
+    ) -> list[Hit]:
+        """The moments that show what a sentence says, best first.
+
+        Args:
+            text: the sentence.
+            encoder: a model with a text tower that the library was indexed with; None where there is only one.
+            k: how many moments at most.
+            against: sentences for what must not be there, see `tasks.search`.
+            among: which videos to search, such as a `tasks.search.VideoFilter`; None for all.
+            gap_seconds: windows of one video at most so far apart are one moment; None for single windows.
+            device: see `load_encoder`.
+            dtype: likewise.
+
+        Returns:
+            hits whose ``video`` is a path or URL.
+
+        Raises:
+            InvalidArgument: when the library holds no vectors of such a model, or of several and none is named.
+            SpaceMismatch: when the model is not what it was when the library was indexed.
+        """
+        model, space = self._text_model(encoder, device=device, dtype=dtype)
+        rows, index = self._store.indexed(space)
+        vectors = model.encode_text([text, *against])
+        (hits,) = searching.search(
+            rows,
+            vectors[:1],
+            k=k,
+            against=vectors[1:] if against else None,
+            distance=model.spec.distance,
+            videos=self._ids(among),
+            nearest=index,
+            gap_seconds=gap_seconds,
+        )
+        return self._with_sources(hits)
+
+    def text_scores(
+        self, texts: Sequence[str], *, encoder: str | None = None, device: str = "auto", dtype: Dtype = "float32"
+    ) -> tuple[NDArray[np.float32], list[str]]:
+        """How like each sentence the likest moment of each video is: float32 (sentences, videos), and the videos.
+
+        Raises:
+            InvalidArgument, SpaceMismatch: see `search`.
+        """
+        model, space = self._text_model(encoder, device=device, dtype=dtype)
+        rows = self._store.embeddings(space)
+        places = self._store.sources_by_video()
+        vectors = model.encode_text(list(texts))
+        scores = searching.similarity_matrix(vectors, rows, distance=model.spec.distance)
+        return scores, [places[video_id][0] for video_id in rows.video_ids]
+
+    def similar(
+        self,
+        query: str | os.PathLike[str],
+        *,
+        span: Span | None = None,
+        encoder: str | None = None,
+        k: int = 10,
+        by: Literal["best", "mean"] = "best",
+        among: Callable[[StoredVideo], bool] | None = None,
+        gap_seconds: float | None = 0.0,
+        device: str = "auto",
+        dtype: Dtype = "float32",
+    ) -> list[Hit]:
+        """The moments of other videos that are most like a video, or like a moment of it; best first.
+
+        Like in meaning: who shows the same footage, `match` says.
+
+        Args:
+            query: path or URL. A video that the library holds is not decoded again.
+            span: the moment of it; None for all of it.
+            encoder: a model that the library was indexed with; None where there is only one.
+            k: how many moments at most.
+            by: see `tasks.search.similar`.
+            among: which videos to search; None for all.
+            gap_seconds: windows of one video at most so far apart are one moment; None for single windows.
+            device: see `load_encoder`.
+            dtype: likewise.
+
+        Raises:
+            MediaError: when the query cannot be read.
+            InvalidArgument: when the library holds no vectors of such a model, or nothing lies in ``span``.
+        """
+        sources = self.find(query)
+        if len(sources) != 1:
+            raise InvalidArgument(f"similar takes one video, {os.fspath(query)!r} is {len(sources)}")
+        space = self._model_space(encoder)
+        video_id, clips = self._clips(sources[0], space, device=device, dtype=dtype)
+        if span is not None:
+            inside = (clips.starts_seconds < span.end) & (clips.ends_seconds > span.start)
+            if not inside.any():
+                raise InvalidArgument(f"{sources[0]} has nothing between {span.start:g} and {span.end:g} s")
+            clips = ClipSequence(
+                clips.starts_seconds[inside], clips.ends_seconds[inside], clips.vectors[inside], clips.space
+            )
+        rows, index = self._store.indexed(space)
+        wanted = self._ids(among)
+        others = set(rows.video_ids if wanted is None else wanted) - {video_id}
+        distance = find(space.parameters["encoder"]).distance
+        hits = searching.similar(
+            rows, clips, k=k, by=by, distance=distance, videos=others, nearest=index, gap_seconds=gap_seconds
+        )
+        return self._with_sources(hits)
+
+    def _model_space(self, encoder: str | None, *, text: bool = False) -> Space:
+        """The space of the vectors of a model in this library; of one with a text tower, with ``text``."""
+        held = [space for space in self._store.spaces().values() if "encoder" in space.parameters]
+        if encoder is not None:
+            row, output = named_output(encoder)
+            held = [
+                space
+                for space in held
+                if space.parameters["encoder"] == row.name and output in (None, space.parameters["output"])
+            ]
+        if text:
+            held = [s for s in held if find(s.parameters["encoder"]).text_output == s.parameters["output"]]
+        if len(held) == 1:
+            return held[0]
+        which = f"of {encoder}" if encoder else "of a model that reads text" if text else "of a model"
+        if not held:
+            advice = "`reelspace models --text` lists them" if text else "`reelspace models` lists them"
+            raise InvalidArgument(
+                f"{self.path} holds no vectors {which}; add them with: reelspace index FOLDER --encoder NAME "
+                f"--library {self.path} ({advice})"
+            )
+        names = ", ".join(f"{s.parameters['encoder']}:{s.parameters['output']}" for s in held)
+        raise InvalidArgument(f"{self.path} holds vectors of several models; choose one with --encoder: {names}")
+
+    def _text_model(self, encoder: str | None, *, device: str, dtype: Dtype) -> tuple[TextEncoder, Space]:
+        space = self._model_space(encoder, text=True)
+        model = self._reopened(space, device=device, dtype=dtype).encoder
+        if not isinstance(model, TextEncoder):
+            raise InvalidArgument(f"{space.parameters['encoder']} has no text tower")
+        return model, space
+
+    def _reopened(self, space: Space, *, device: str, dtype: Dtype) -> Model:
+        """The model that vectors of this library were made with."""
+        known = space.parameters
+        model = open_model(
+            find(known["encoder"]),
+            outputs=(known["output"],),
+            windows=known["clip"]["mode"],
+            device=device,
+            dtype=dtype,
+        )
+        made = model.space(known["output"], decoding=self._plan.decoding)
+        space.require(made, where=f"{self.path}")
+        return model
+
+    def _clips(self, source: str, space: Space, *, device: str, dtype: Dtype) -> tuple[str | None, ClipSequence]:
+        """Content id (when known) and clip vectors of a file, from the store where it has them."""
+        known = self._store.find([source]).get(source)
+        if known and known.video_id and known.outcome == "indexed" and known.stamp == stamp_of(source):
+            with contextlib.suppress(UnknownName):  # it was indexed without this model
+                return known.video_id, self._store.clips(space, known.video_id)
+        model = self._reopened(space, device=device, dtype=dtype)
+        (made,) = encode_videos([source], [model], fast=self._plan.fast)
+        if isinstance(made, MediaError):
+            raise made
+        rows = rows_of(
+            model,
+            made.made[0],
+            model.outputs[0],
+            decoding=self._plan.decoding,
+            duration_seconds=made.duration_seconds,
+        )
+        return known.video_id if known else None, as_clips(rows)
+
+    def _ids(self, among: Callable[[StoredVideo], bool] | None) -> set[str] | None:
+        if among is None:
+            return None
+        return {video_id for video_id, video in self._store.videos().items() if among(video)}
+
+    def _with_sources(self, hits: Sequence[Hit]) -> list[Hit]:
+        places = self._store.sources_by_video()
+        return [replace(hit, video=places[hit.video][0]) for hit in hits]
 
     # What shows the same
 

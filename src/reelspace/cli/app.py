@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from reelspace.cli.model_words import models
 from reelspace.errors import InvalidArgument, ReelspaceError
 
 __all__ = ["app", "main"]
@@ -30,6 +31,7 @@ tmk = typer.Typer(
     help="Whole-video TMK+PDQF hashes, interchangeable with ThreatExchange's tools.", no_args_is_help=True
 )
 app.add_typer(tmk, name="tmk")
+app.add_typer(models, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 Place = Annotated[
@@ -70,6 +72,25 @@ Windows = Annotated[
         "model's own paper, averaged. squashed: the whole video resized to one clip in time."
     ),
 ]
+
+
+SearchEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        "-e",
+        metavar="NAME[:OUTPUT]",
+        show_default="the only one there is",
+        help="Whose vectors to search.",
+    ),
+]
+PathGlob = Annotated[
+    str | None, typer.Option("--path", metavar="GLOB", help="Only videos whose path is like this.")
+]
+Longer = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Only videos at least so long.")]
+Shorter = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Only videos at most so long.")]
+Gap = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Hits so close together are one moment.")]
+SingleWindows = Annotated[bool, typer.Option("--single", help="Show single windows, not moments made of several.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -238,6 +259,91 @@ def classify(
         compiled=compiled,
         workers=workers,
         batch=batch,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def search(
+    texts: Annotated[
+        list[str], typer.Argument(metavar="TEXT", help="A sentence; several are searched one by one.")
+    ],
+    library: Place = None,
+    encoder: SearchEncoder = None,
+    limit: Annotated[int, typer.Option("--limit", "-k", min=1, help="Show at most this many moments.")] = 10,
+    against: Annotated[
+        list[str] | None, typer.Option("--against-text", metavar="TEXT", help="What must not be there; repeatable.")
+    ] = None,
+    path: PathGlob = None,
+    longer: Longer = None,
+    shorter: Shorter = None,
+    gap: Gap = 0.0,
+    windows: SingleWindows = False,
+    matrix: Annotated[
+        Path | None, typer.Option(help="Write the scores of all texts and videos to this .npz or .csv instead.")
+    ] = None,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    as_json: Json = False,
+) -> None:
+    """Which moments of the library show what a sentence says?"""
+    from reelspace.cli import searching
+    from reelspace.tasks.search import VideoFilter
+
+    searching.search(
+        texts,
+        library=library,
+        encoder=encoder,
+        limit=limit,
+        against=against or (),
+        among=VideoFilter(path, (longer, shorter)),
+        gap_seconds=None if windows else gap,
+        matrix=matrix,
+        device=device,
+        dtype=dtype,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def similar(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A video, indexed or not.")],
+    start: Annotated[
+        float | None, typer.Option("--from", min=0, help="Only from this second of the query.")
+    ] = None,
+    end: Annotated[float | None, typer.Option("--to", min=0, help="Only up to this second of the query.")] = None,
+    library: Place = None,
+    encoder: SearchEncoder = None,
+    limit: Annotated[int, typer.Option("--limit", "-k", min=1, help="Show at most this many moments.")] = 10,
+    by: Annotated[
+        Literal["best", "mean"],
+        typer.Option(help="best: like any window of the query. mean: like the query as a whole."),
+    ] = "best",
+    path: PathGlob = None,
+    longer: Longer = None,
+    shorter: Shorter = None,
+    gap: Gap = 0.0,
+    windows: SingleWindows = False,
+    device: Device = "auto",
+    dtype: Dtype = "float32",
+    as_json: Json = False,
+) -> None:
+    """Which moments of other videos are most like this one in meaning? For the same footage there is `match`."""
+    from reelspace.cli import searching
+    from reelspace.tasks.search import VideoFilter
+
+    searching.similar(
+        query,
+        start=start,
+        end=end,
+        library=library,
+        encoder=encoder,
+        limit=limit,
+        by=by,
+        among=VideoFilter(path, (longer, shorter)),
+        gap_seconds=None if windows else gap,
+        device=device,
+        dtype=dtype,
         as_json=as_json,
     )
 

@@ -92,7 +92,7 @@ class ClipSpec:
     def _tiled(self, duration: float) -> Windows:
         spacing = self.spacing_seconds
         first = self.tiles(max(1, math.ceil(duration / spacing - _REST)))
-        starts = first * spacing
+        starts = first.astype(np.float64) * spacing
         return Windows(
             starts,
             np.minimum(starts + self.window_seconds, duration),

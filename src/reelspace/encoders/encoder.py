@@ -54,7 +54,7 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class TextEncoder(Protocol):
+class TextEncoder(Encoder, Protocol):
     """An encoder with a text tower."""
 
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -77,7 +77,7 @@ class Reconstruction(NamedTuple):
 
 
 @runtime_checkable
-class Reconstructor(Protocol):
+class Reconstructor(Encoder, Protocol):
     """An encoder that was pre-trained by masking, with its decoder."""
 
     def reconstruct(

@@ -21,7 +21,7 @@ from reelspace.errors import InvalidArgument
 from reelspace.extract.clips import Clips, Reading
 from reelspace.extract.plan import decoded_space
 
-__all__ = ["Computed", "Model", "ModelRun", "readings_of", "rows_of"]
+__all__ = ["Computed", "Model", "ModelRun", "as_clips", "readings_of", "rows_of"]
 
 CPU_BATCH_BYTES = 10 << 20  # of pixels: four clips of 16 x 224 x 224, more gain nothing there
 DEVICE_BATCH_BYTES = 80 << 20
@@ -125,6 +125,14 @@ def rows_of(
         space,
         duration_seconds,
     )
+
+
+def as_clips(rows: FrameSequence | ClipSequence) -> ClipSequence:
+    """Rows as clips; a picture stands for the time until the next, the last one until the end of the video."""
+    if isinstance(rows, ClipSequence):
+        return rows
+    ends = np.append(rows.times_seconds[1:], max(rows.duration_seconds, rows.times_seconds[-1]))
+    return ClipSequence(rows.times_seconds, ends, rows.vectors, rows.space)
 
 
 class _Part(NamedTuple):
