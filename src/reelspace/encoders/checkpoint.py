@@ -192,8 +192,8 @@ class _Asked:
         name = self.name or (f"hf:{self.weights.repo}" if self.weights.repo else "NAME")
         if self.weights.page is not None:
             return CheckpointError(
-                f"{name}: {what} is not on this machine, and no program can fetch it. Get it at {self.weights.page}, "
-                f"then run: reelspace models import {name} FILE..."
+                f"{name}: {what} is not on this machine, and no program can fetch it. Get it at "
+                f"{self.weights.page}, then run: reelspace models import {name} FILE..."
             )
         if why is None:
             why = "HF_HUB_OFFLINE forbids to fetch it" if hub.offline() else "it was not to be fetched"
