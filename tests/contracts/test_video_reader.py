@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from reelspace.core.frames import Frame, Picture, Tap
-from reelspace.core.sampling import AtRate, AtTimes, EveryFrame, FfmpegRate
+from reelspace.core.sampling import AtIndices, AtRate, AtTimes, EveryFrame, FfmpegRate
 from reelspace.errors import InvalidArgument
-from reelspace.media import BACKENDS, open_video
+from reelspace.media import BACKENDS, count_frames, open_video
 
 SMALL = Picture(48, 32, layout="gray", filter="area")
 SHARED_VIDEOS = Path(__file__).resolve().parents[2].parent / "shared" / "videos"
@@ -48,6 +48,36 @@ def test_sparse_frames_are_those_of_a_full_decode(shared: Path, backend: str, na
         got = list(reader.frames_at(asked, SMALL))
     assert [frame.time_seconds for frame in got] == asked
     assert [fingerprint(frame) for frame in got] == [on_screen(full, seconds) for seconds in asked]
+
+
+@pytest.mark.parametrize("name", NATURAL)
+def test_frames_are_counted_and_found_by_their_number(shared: Path, backend: str, name: str):
+    with open_video(shared / "videos" / "natural" / name, backend=backend) as reader:
+        full = [fingerprint(frame) for frame in reader.frames(SMALL)]
+        assert reader.count_frames() == len(full)
+        asked = sorted(random.Random(name).choices(range(len(full)), k=8))
+        got = [fingerprint(frame) for _, frame in reader.read([Tap(AtIndices(tuple(asked)), SMALL)])]
+    assert got == [full[index] for index in asked]
+
+
+ODD_COUNTS = {
+    "derived_truncated_flower_60pct.mp4": 90,  # of 150 the header promises
+    "derived_truncated_stream_50pct.webm": 36,
+}
+
+
+@pytest.mark.parametrize("name", ODD_COUNTS)
+def test_frames_of_a_file_that_is_cut_off_are_counted_as_far_as_they_are_there(
+    shared: Path, backend: str, name: str
+):
+    (source,) = (shared / "videos" / "odd").rglob(name)
+    assert count_frames(source, backend=backend) == ODD_COUNTS[name]
+
+
+def test_fast_reading_counts_what_it_hands_out(shared: Path, backend: str):
+    source = shared / "videos" / "natural" / "wolf_head_turn.mp4"
+    with open_video(source, backend=backend, fast=True) as reader:
+        assert reader.count_frames() == len(list(reader.frames(SMALL))) < count_frames(source)
 
 
 @pytest.mark.parametrize("name", NATURAL[::3])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelspace.core.frames import Sampler
-from reelspace.core.sampling import AtRate, AtTimes, EveryFrame, FfmpegRate
+from reelspace.core.sampling import AtIndices, AtRate, AtTimes, EveryFrame, FfmpegRate
 from reelspace.errors import InvalidArgument
 
 
@@ -50,6 +50,28 @@ def test_times_are_done_as_soon_as_the_last_is_handed_out():
 
 def test_no_times_want_no_frame():
     assert AtTimes(()).start().done
+
+
+def test_indices_count_frames_in_the_order_of_presentation():
+    assert pick(AtIndices((0, 2, 2, 3)), [0.1, 0.2, 0.7, 0.9, 1.0], 0.1) == [(0, 0.1), (2, 0.7), (2, 0.7), (3, 0.9)]
+
+
+def test_indices_after_the_last_frame_get_the_last_frame():
+    assert pick(AtIndices((1, 5, 9)), [0.0, 0.5], 0.5) == [(1, 0.5), (1, 0.5), (1, 0.5)]
+
+
+def test_indices_are_done_as_soon_as_the_last_is_handed_out():
+    state = AtIndices((0,)).start()
+    assert not state.done
+    assert list(state.push(0.3, 0.4, 0.1)) == [0.3]
+    assert state.done
+    assert AtIndices(()).start().done
+
+
+@pytest.mark.parametrize("indices", [(-1, 2), (3, 2)])
+def test_indices_that_are_negative_or_decrease_are_refused(indices: tuple[int, ...]):
+    with pytest.raises(InvalidArgument, match="count from 0 and do not decrease"):
+        AtIndices(indices)
 
 
 def test_a_rate_repeats_slow_frames_and_drops_fast_ones():

@@ -1,8 +1,4 @@
-"""From decoded pictures to the pixels a model reads, as its authors resized and cropped them.
-
-Pillow's filters without Pillow: torch's uint8 kernels on the CPU, two passes of floats elsewhere. Both are within
-2 of 255 levels of Pillow, and equal to it in more than 98 % of the pixels.
-"""
+"""From decoded pictures to the pixels a model reads, as its authors resized and cropped them."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reelspace.core.squash import squash_taps
+from reelspace.encoders.resize import resize
 from reelspace.encoders.spec import Preprocessing
 from reelspace.errors import InvalidArgument
 
@@ -53,7 +50,7 @@ def crops_on_device(frames: Tensor, how: Preprocessing, *, crops: int = 1) -> Te
     pictures = frames.permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W) in the memory order channels_last
     if how.resize == "cover":
         pictures = _middle_square(pictures)
-    resized = _resize(pictures, resized_shape(how, *pictures.shape[-2:]), how)
+    resized = resize(pictures, resized_shape(how, *pictures.shape[-2:]), kernel=how.filter, antialias=how.antialias)
     cut = resized[None] if how.crop is None else _cut(resized, how.crop, crops)
     return cut.permute(0, 1, 3, 4, 2).contiguous()  # (crops, N, 3, h, w) -> (crops, N, h, w, 3)
 
@@ -95,24 +92,6 @@ def _middle_square(pictures: Tensor) -> Tensor:
     side = min(height, width)
     top, left = height // 2 - side // 2, width // 2 - side // 2  # as the notebooks of MIL-NCE and I3D cut it
     return pictures[..., top : top + side, left : left + side].contiguous(memory_format=torch.channels_last)
-
-
-def _resize(pictures: Tensor, shape: tuple[int, int], how: Preprocessing) -> Tensor:
-    """uint8 (N, 3, H, W) -> uint8 (N, 3, *shape)."""
-    if pictures.shape[-2:] == shape:
-        return pictures
-    if pictures.device.type == "cpu":  # width first, rounded between the passes, as Pillow does
-        return F.interpolate(pictures, size=shape, mode=how.filter, antialias=how.antialias)
-    return _resize_floats(pictures, shape, how)
-
-
-def _resize_floats(pictures: Tensor, shape: tuple[int, int], how: Preprocessing) -> Tensor:
-    """The same with floats. The levels between the passes are whole numbers of 0..255, as in Pillow."""
-    between = (pictures.shape[-2], shape[1])
-    levels = pictures.float()
-    for size in (between, shape) if how.antialias else (shape,):
-        levels = F.interpolate(levels, size=size, mode=how.filter, antialias=how.antialias).round_().clamp_(0, 255)
-    return levels.to(torch.uint8)
 
 
 def _cut(pictures: Tensor, side: int, crops: int) -> Tensor:
