@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -223,11 +224,13 @@ def _torch7_tensor(data: bytes, name: str) -> NDArray[np.floating]:
     first = int(file.numbers("<i8", 1)[0]) - 1  # Lua counts from 1
     dtype = _TORCH7_NUMBERS[file.kind("Storage")]
     storage = file.numbers(dtype, int(file.numbers("<i8", 1)[0]))
+    if not 0 < math.prod(map(int, shape)) <= len(storage):
+        raise FormatError(f"{name} is a tensor {tuple(shape.tolist())} over {len(storage)} numbers")
     places = first + sum(
         (np.ix_(*map(np.arange, shape))[axis] * strides[axis] for axis in range(axes)), np.int64(0)
     )
-    if np.size(places) == 0 or np.min(places) < 0 or np.max(places) >= len(storage):
-        raise FormatError(f"{name} is a tensor {tuple(shape)} over {len(storage)} numbers")
+    if np.min(places) < 0 or np.max(places) >= len(storage):
+        raise FormatError(f"{name} reaches beyond its {len(storage)} numbers")
     tensor: NDArray[np.floating] = storage[places]
     return tensor
 
