@@ -2,7 +2,8 @@
 
 A query is a vector: of a text, by the text tower of the model that embedded the library, or of another clip. Its
 score with a stored window is their cosine, or for models that were trained so their inner product. Hits that follow
-one another in a video are one scene.
+one another in a video are one scene, as far as they stand out: to at least half of what the best of them stands out
+from the library's median window.
 
 What must *not* be there is asked for by vectors `against`: the best similarity to any of them is taken off,
 ``s(x) = cos(q, x) - max_m cos(n_m, x)``. With one of them that is searching for the difference of both vectors,
@@ -11,7 +12,8 @@ the customary rule; with several, those that have nothing to do with a moment do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
@@ -44,6 +46,7 @@ SEARCH_INDEX_ABOVE_ROWS = 2_000_000
 _WINDOWS_PER_SCENE = 8  # hits that are looked at for each scene asked for
 _MORE_THROUGH_INDEX = 10  # candidates an index gives per hit, where it knows a part of the question only
 _MEET_SECONDS = 1e-6  # windows side by side meet but for rounding
+_MOST_SAMPLED = 4096  # rows that say what score is usual
 _MOST_SEARCHING = 512  # windows of a query that search, however long it is
 
 Distance = Literal["cosine", "dot"]
@@ -92,7 +95,13 @@ def search(
         _hits(embeddings, rows[rows >= 0], scores[rows >= 0])
         for rows, scores in zip(found.rows, found.scores, strict=True)
     ]
-    return hits if gap_seconds is None else [merge_scenes(some, gap_seconds=gap_seconds)[:k] for some in hits]
+    if gap_seconds is None:
+        return hits
+    usual = _usual_scores(embeddings, queries, against=against, distance=distance)
+    return [
+        merge_scenes(some, gap_seconds=gap_seconds, background=float(background))[:k]
+        for some, background in zip(hits, usual, strict=True)
+    ]
 
 
 def similar(
@@ -145,27 +154,42 @@ def similar(
         replace(hit, query=Span(*windows[asking[i]]) if windows else None)
         for hit, i in zip(_hits(embeddings, rows[order], scores[order]), order, strict=True)
     ]
-    return hits if gap_seconds is None else merge_scenes(hits, gap_seconds=gap_seconds)[:k]
+    if gap_seconds is None:
+        return hits
+    background = float(_usual_scores(embeddings, vectors, distance=distance).max())
+    return merge_scenes(hits, gap_seconds=gap_seconds, background=background)[:k]
 
 
-def merge_scenes(hits: Iterable[Hit], *, gap_seconds: float = 0.0) -> list[Hit]:
+def merge_scenes(hits: Iterable[Hit], *, gap_seconds: float = 0.0, background: float = -math.inf) -> list[Hit]:
     """Hits of one video that overlap, meet, or are at most ``gap_seconds`` apart, as one; best first.
 
-    A scene covers its hits and has the score, and the query, of the best of them.
+    A scene grows from its best hit, both ways, over hits whose score lies at least halfway between ``background``
+    and that of the best. It covers its hits, and has the score and the query of the best.
     """
-    scenes: list[Hit] = []
+    videos: dict[str, list[Hit]] = {}
     for hit in sorted(hits, key=lambda h: (h.video, h.span.start, h.span.end)):
-        last = scenes[-1] if scenes else None
-        if (
-            last is not None
-            and last.video == hit.video
-            and hit.span.start <= last.span.end + gap_seconds + _MEET_SECONDS
-        ):
-            best = hit if hit.score > last.score else last
-            scenes[-1] = replace(best, span=last.span.hull(hit.span))
-        else:
-            scenes.append(hit)
+        videos.setdefault(hit.video, []).append(hit)
+    scenes = [scene for some in videos.values() for scene in _scenes(some, gap_seconds, background)]
     return sorted(scenes, key=lambda h: (-h.score, h.video, h.span.start))
+
+
+def _scenes(hits: Sequence[Hit], gap_seconds: float, background: float) -> Iterator[Hit]:
+    """The scenes of one video; its hits in the order of time."""
+    free = [True] * len(hits)
+    for peak in sorted(range(len(hits)), key=lambda i: -hits[i].score):
+        if not free[peak]:
+            continue
+        scene = hits[peak]
+        least = (scene.score + background) / 2
+        for step, end in ((-1, -1), (1, len(hits))):
+            for i in range(peak + step, end, step):
+                apart = max(hits[i].span.start - scene.span.end, scene.span.start - hits[i].span.end)
+                if not free[i] or hits[i].score < least or apart > gap_seconds + _MEET_SECONDS:
+                    break
+                scene = replace(scene, span=scene.span.hull(hits[i].span))
+                free[i] = False
+        free[peak] = False
+        yield scene
 
 
 def similarity_matrix(
@@ -255,6 +279,27 @@ def _nearest(
         proposed = proposed[proposed >= 0]
         rows = proposed if rows is None else np.intersect1d(rows, proposed, assume_unique=True)
     return nearest_exact(embeddings, wanted, k=k, against=unwanted, factors=factors, rows=rows)
+
+
+def _usual_scores(
+    embeddings: Embeddings,
+    queries: NDArray[np.floating],
+    *,
+    distance: Distance,
+    against: NDArray[np.floating] | None = None,
+) -> NDArray[np.float32]:
+    """The median score of each query (Q,) over some of the rows, evenly chosen."""
+    some = np.unique(np.linspace(0, len(embeddings) - 1, min(len(embeddings), _MOST_SAMPLED)).astype(np.int64))
+    if not len(some):
+        return np.zeros(len(queries), np.float32)
+    wanted, factors = _measured(embeddings, queries, distance)
+    vectors = np.asarray(embeddings.vectors[some], np.float32)
+    scores = wanted @ vectors.T
+    if against is not None:
+        scores -= (_measured(embeddings, against, distance)[0] @ vectors.T).max(axis=0)
+    if factors is not None:
+        scores *= factors[some]
+    return np.asarray(np.median(scores, axis=1), np.float32)
 
 
 def _measured(
