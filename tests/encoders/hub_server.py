@@ -24,6 +24,7 @@ class HubServer:
         cut_after: {path: bytes after which the next answer breaks off}, each once.
         elsewhere: paths of the hub that are redirected to ``localhost``, another host than ``127.0.0.1``.
         gated: repositories that need the token ``secret``.
+        busy: {path: how many more times it is answered by 503}.
         requests: (method, path, headers) of all that was asked.
     """
 
@@ -34,6 +35,7 @@ class HubServer:
     cut_after: dict[str, int] = field(default_factory=dict)
     elsewhere: set[str] = field(default_factory=set)
     gated: set[str] = field(default_factory=set)
+    busy: dict[str, int] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
     def put(self, repo: str, files: dict[str, bytes], *, branch: str = "main") -> str:
@@ -52,10 +54,16 @@ class _Answers(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.requests.append(("GET", path, dict(self.headers)))
-        if path.startswith("/api/models/"):
+        self.hub.requests.append((self.command, path, dict(self.headers)))
+        if self.hub.busy.get(path, 0) > 0:
+            self.hub.busy[path] -= 1
+            self._send(path, None, status=503)
+        elif path.startswith("/api/models/"):
             self._describe(path.removeprefix("/api/models/"))
         elif "/resolve/" in path and not path.startswith("/cdn/"):
             self._resolve(path)
@@ -98,6 +106,11 @@ class _Answers(BaseHTTPRequestHandler):
         first = 0
         if "Range" in self.headers and self.headers.get("If-Range", etag) == etag:
             first = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            if first >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         else:
@@ -106,6 +119,8 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
+        if self.command == "HEAD":
+            return None
         until = self.hub.cut_after.pop(path, len(content))
         self.wfile.write(content[first : max(first, until)])
         if until < len(content):

@@ -121,6 +121,30 @@ def test_a_file_that_changed_on_the_server_meanwhile_is_begun_anew(
     assert checkpoint_of(row).files["net.pth"].read_bytes() == CONTENT[::-1]
 
 
+def test_a_busy_server_is_asked_again(hub: HubServer) -> None:
+    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
+    hub.plain["/net.pth"] = CONTENT
+    hub.busy["/net.pth"] = 2
+    assert checkpoint_of(row).files["net.pth"].read_bytes() == CONTENT
+    assert hub.asked() == ["/net.pth"] * 3
+
+
+@pytest.mark.parametrize(("more", "bytes_sent"), [(b"", 0), (b"more", len(CONTENT))])
+def test_a_part_that_is_complete_is_taken_and_a_longer_one_is_not(
+    hub: HubServer, more: bytes, bytes_sent: int
+) -> None:
+    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
+    hub.plain["/net.pth"] = CONTENT
+    folder = checkpoint_of(row).folder
+    (folder / "net.pth").unlink()
+    (folder / "net.pth.part").write_bytes(CONTENT + more)
+    (folder / "net.pth.part.tag").write_text(f'"{sum_of(CONTENT)}"')
+    heard = [0]
+    found = checkpoint_of(row, on_progress=lambda name, done, total: heard.append(done))
+    assert found.files["net.pth"].read_bytes() == CONTENT
+    assert heard[-1] == bytes_sent
+
+
 def test_another_sum_than_the_rows_is_refused_and_leaves_nothing(hub: HubServer) -> None:
     row = on_hub(publish(hub), sha256="0" * 64)
     with pytest.raises(CheckpointError, match=f"SHA-256 {'0' * 64}, got {sum_of(CONTENT)}; .*pull it again"):
@@ -227,6 +251,33 @@ def test_offline_takes_what_the_hubs_own_cache_holds(
     assert found.files["model.safetensors"].read_bytes() == CONTENT
     assert found == checkpoint_of(on_hub(revision))
     assert hub.requests == []
+
+
+FETCH = """
+import sys
+from huggingface_hub import hf_hub_download
+for name in ("config.json", "model.safetensors"):
+    hf_hub_download("acme/tiny", name, revision=sys.argv[1])
+"""
+
+
+def test_what_huggingface_hub_fetched_is_not_fetched_again(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    revision = publish(hub)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    subprocess.run([sys.executable, "-c", FETCH, revision], check=True, capture_output=True, timeout=60)
+    hub.requests.clear()
+    assert checkpoint_of(on_hub(revision)).files["model.safetensors"].read_bytes() == CONTENT
+    assert hub.requests == []
+
+
+def test_a_damaged_file_in_the_hubs_own_cache_is_fetched_anew(hub: HubServer, tmp_path: Path) -> None:
+    revision = publish(hub)
+    snapshot = tmp_path / "huggingface" / "hub" / "models--acme--tiny" / "snapshots" / revision
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(CONTENT[:-1])
+    row = on_hub(revision, size_bytes=len(CONTENT))
+    assert checkpoint_of(row).files["model.safetensors"].read_bytes() == CONTENT
+    assert (snapshot / "model.safetensors").read_bytes() == CONTENT[:-1]  # which is not ours to mend
 
 
 def test_what_is_not_to_be_downloaded_is_not(hub: HubServer) -> None:

@@ -104,6 +104,11 @@ def test_the_packages_own_frame_encoders_are_held_to_it_too() -> None:
     assert check_encoder("reelprint").status == "matches"
 
 
+def test_a_store_that_may_only_be_read_stops_nobody(store: Path) -> None:
+    (store / "contracts").write_text("a file where the folder would be")
+    require_contract(load_encoder(tiny_network.ROW, device="cpu"))
+
+
 def test_a_damaged_record_is_an_error_that_names_it() -> None:
     path = check_encoder(tiny_network.ROW, device="cpu").path
     path.write_bytes(b"PK nothing")

@@ -304,8 +304,8 @@ class _Shelf:
                 file,
                 found,
                 where=f"{source} is not what it should be",
-                remedy="it was replaced or damaged on its way: pull it again, or get it from somewhere you trust "
-                "and run reelspace models import",
+                remedy="it was replaced, or damaged on its way: pull it again, or import one from somewhere you "
+                f"trust; where a new version is what you want, delete {self.folder} first",
             )
         except CheckpointError:
             part.unlink()
@@ -350,20 +350,13 @@ class _Shelf:
 
 def _fetch(file: WeightFile, shelf: _Shelf, asked: _Asked, revision: str | None) -> None:
     """One file into its place: from the hub's own cache on this machine, else from the network."""
-    repo, part = asked.weights.repo or "", shelf.part_of(file)
+    repo = asked.weights.repo or ""
     if file.url is None and revision == _IMPORTED:
         raise CheckpointError(
             f"{asked.name or repo}: {file.name} is missing, and the others were imported without their commit; "
             f"import it as well, or delete {_repo_folder(repo)} and pull all of them"
         )
-    cached = hub.cached_file(repo, revision or "", file.name) if file.url is None else None
-    if cached is not None:
-        part.unlink(missing_ok=True)
-        try:
-            os.link(cached, part)
-        except OSError:  # another file system
-            shutil.copyfile(cached, part)
-        shelf.admit(file, part, source=str(cached), revision=revision)
+    if file.url is None and _taken_over(file, shelf, asked, revision):
         return
     by_hand = file.url is None and asked.weights.repo is None
     if by_hand or not asked.may_ask:
@@ -375,15 +368,35 @@ def _fetch(file: WeightFile, shelf: _Shelf, asked: _Asked, revision: str | None)
     on_progress = asked.on_progress
     on_bytes = None if on_progress is None else lambda done, total: on_progress(file.name, done, total)
     try:
-        there = download(url, part, token=None if file.url else hub.token(), on_bytes=on_bytes)
+        there = download(url, shelf.part_of(file), token=None if file.url else hub.token(), on_bytes=on_bytes)
     except Unreachable as error:
         raise asked.cold(file.name, str(error)) from error
     if there:
-        shelf.admit(file, part, source=url, revision=None if file.url else revision)
+        shelf.admit(file, shelf.part_of(file), source=url, revision=None if file.url else revision)
     elif file.optional:
         shelf.leave_out(file)
     else:
         raise CheckpointError(f"{asked.name or 'the row'}: there is nothing at {url}; correct the row")
+
+
+def _taken_over(file: WeightFile, shelf: _Shelf, asked: _Asked, revision: str | None) -> bool:
+    """Whether the hub's own cache on this machine had the file, and it is in its place now."""
+    cached = hub.cached_file(asked.weights.repo or "", revision or "", file.name)
+    if cached is None:
+        return False
+    part = shelf.part_of(file)
+    part.unlink(missing_ok=True)
+    try:
+        os.link(cached, part)
+    except OSError:  # another file system
+        shutil.copyfile(cached, part)
+    try:
+        shelf.admit(file, part, source=str(cached), revision=revision)
+    except CheckpointError:
+        if asked.may_ask:
+            return False
+        raise
+    return True
 
 
 def _in_place(asked: _Asked, folder: Path) -> Checkpoint:
@@ -400,9 +413,12 @@ def _in_place(asked: _Asked, folder: Path) -> Checkpoint:
         record = known.get(file.name)
         if record is None or not record.stamped(path):
             record = _Record.of(path, source=str(path))
-        for expected, got in ((file.sha256, record.sha256), (file.size_bytes, record.size_bytes)):
+        for expected, got, unit in (
+            (file.sha256, record.sha256, "SHA-256"),
+            (file.size_bytes, record.size_bytes, "bytes"),
+        ):
             if expected is not None and expected != got:
-                raise CheckpointError(f"{path} should have {expected}, as its row says, got {got}; correct either")
+                raise CheckpointError(f"{path} should have {unit} {expected} by its row, got {got}; correct either")
         found[file.name] = record
     if any(known.get(name) != record for name, record in found.items()):
         files = {name: asdict(record) for name, record in (known | found).items()}

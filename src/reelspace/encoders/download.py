@@ -189,11 +189,13 @@ def _keep_tag(headers: HTTPMessage, part: Path) -> None:
         tag.unlink(missing_ok=True)
 
 
-def _retried(error: urllib.error.HTTPError, url: str, part: Path) -> str:
-    """Why to try again after this answer; raises where that is no use."""
+def _retried(error: urllib.error.HTTPError, url: str, part: Path) -> str | None:
+    """Why to try again after this answer, None where nothing is missing; raises where that is no use."""
     with error:
-        if error.code == 416:  # more is there than the file has: it is another file by now
-            part.unlink(missing_ok=True)
+        if error.code == 416:
+            if error.headers.get("Content-Range") == f"bytes */{_size(part)}":
+                return None  # an earlier call had all of it, and was ended before it said so
+            part.unlink(missing_ok=True)  # more is there than the file has: it is another file by now
         elif error.code not in _BUSY:
             raise CheckpointError(f"{url}: {_refusal(error)}") from error
     return _refusal(error)

@@ -94,7 +94,7 @@ def _weights(given: Any, base: Weights | None, where: str, *, folder: Path) -> W
     if base is not None and table.keys() & {"folder", "repo", "revision"}:
         # Elsewhere lie files of the same names, with sizes and sums of their own.
         table.setdefault("files", [WeightFile(file.name, optional=file.optional) for file in base.files])
-        unset = {"folder": None, "revision": None, "repo": None if "folder" in table else base.repo}
+        unset = {"folder": None, "revision": None, "page": None, "repo": None if "folder" in table else base.repo}
     return _made(Weights, table, base, where, unset=unset)
 
 
