@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reelspace.core.space import Space
-from reelspace.errors import InvalidArgument, UnknownName
+from reelspace.errors import UnknownName
+from reelspace.store.columns import Columns, per_video, require_output, write_columns
 from reelspace.store.store import Store
 
 __all__ = ["export"]
-
-_BLOCK_ROWS = 65536
-Columns = dict[str, Any]  # parallel arrays, memory-mapped where they are large
 
 
 def export(store: Store, output: Path, *, what: str, frames: Space, signatures: Space | None) -> int:
@@ -27,8 +23,7 @@ def export(store: Store, output: Path, *, what: str, frames: Space, signatures: 
     ``signatures``: source, video_id, frame_count, average, cosines, sines, a row per video.
     ``videos``: source, video_id and what the container says, a row per video.
 
-    A ``.npz`` keeps text once per video: ``sources`` (V,), ``video_ids`` (V,) and ``video_index`` (N,) into them.
-    The space is its array ``space``, and the schema's metadata ``reelspace.space`` of a ``.parquet``.
+    The formats are those of `columns.write_columns`.
 
     Returns:
         How many rows.
@@ -42,21 +37,11 @@ def export(store: Store, output: Path, *, what: str, frames: Space, signatures: 
         "signatures": lambda: (_signatures(store, signatures or "tmk"), signatures),
         "videos": lambda: (_videos(store), None),
     }
-    writers = {".npz": _write_npz, ".parquet": _write_parquet}
     if what not in kinds:
         raise UnknownName("kind of export", what, kinds)
-    if output.suffix not in writers:
-        raise UnknownName("file format", output.suffix or output.name, writers)
-    if not output.parent.is_dir():
-        raise InvalidArgument(f"there is no folder {output.parent} to write {output.name} into; make it first")
+    require_output(output)
     columns, space = kinds[what]()
-    draft = output.with_name(f"{output.name}.part{output.suffix}")
-    try:
-        writers[output.suffix](draft, columns, space)
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
-    return len(columns["video_id"])
+    return write_columns(output, columns, space)
 
 
 def _frames(store: Store, space: Space) -> Columns:
@@ -99,49 +84,5 @@ def _videos(store: Store) -> Columns:
 
 
 def _repeated(store: Store, video_ids: tuple[str, ...], counts: np.ndarray[Any, Any]) -> Columns:
-    """Source and content id of every row, as dictionary-coded Arrow arrays: a film's path is kept once."""
     places = store.sources_by_video()
-    codes = pa.array(np.repeat(np.arange(len(video_ids), dtype=np.int32), counts))
-    return {
-        "source": pa.DictionaryArray.from_arrays(codes, pa.array([places[v][0] for v in video_ids])),
-        "video_id": pa.DictionaryArray.from_arrays(codes, pa.array(list(video_ids))),
-    }
-
-
-def _write_npz(path: Path, columns: Columns, space: Space | None) -> None:
-    arrays: dict[str, Any] = {}
-    for name, column in columns.items():
-        if isinstance(column, pa.DictionaryArray):
-            arrays[f"{name}s"] = np.array(column.dictionary.to_pylist())
-            arrays["video_index"] = column.indices.to_numpy()
-        else:
-            arrays[name] = column
-    if space is not None:
-        arrays["space"] = np.array(space.to_json())
-    np.savez(path, **arrays)
-
-
-def _write_parquet(path: Path, columns: Columns, space: Space | None) -> None:
-    metadata = {"reelspace.space": space.to_json()} if space is not None else None
-    first = pa.table({name: _arrow(column[:0]) for name, column in columns.items()})
-    with pq.ParquetWriter(path, first.schema.with_metadata(metadata)) as writer:
-        for rows in _blocks(columns):
-            block = pa.table({name: _arrow(column[rows]) for name, column in columns.items()})
-            writer.write_table(block.replace_schema_metadata(metadata))
-
-
-def _blocks(columns: Columns) -> Iterator[slice]:
-    widest = max(int(np.prod(getattr(column, "shape", (1,))[1:], dtype=np.int64)) for column in columns.values())
-    step = max(1, _BLOCK_ROWS * 256 // max(widest, 256))
-    for start in range(0, len(columns["video_id"]), step):
-        yield slice(start, start + step)
-
-
-def _arrow(column: Any) -> Any:
-    if not isinstance(column, np.ndarray):
-        return column
-    if column.ndim == 1:
-        return pa.array(column)
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(np.ascontiguousarray(column).reshape(-1)), int(np.prod(column.shape[1:], dtype=np.int64))
-    )
+    return per_video([places[video_id][0] for video_id in video_ids], video_ids, counts)

@@ -18,6 +18,7 @@ __all__ = ["IndexedRows", "Matrix", "Neighbours", "nearest_exact"]
 BLOCK_ROWS = 32_768
 _ROUNDING = 2.0**-24  # of one float32 operation
 _EXACT_ROWS = 4_096
+_QUERIES_AT_ONCE = 64  # by an index
 
 
 class Matrix(Protocol):
@@ -201,21 +202,32 @@ class IndexedRows:
         """
         wanted = _checked(queries, self.space.dimensions, k)
         position = {video_id: i for i, video_id in enumerate(self.video_ids)}
-        rows = np.full((len(wanted), k), -1, np.int64)
-        scores = np.full((len(wanted), k), -np.inf, np.float32)
-        for q, query in enumerate(wanted):
-            search = self.table.search(query, vector_column_name="vector").nprobes(self.probes)
+        neighbours = Neighbours(
+            np.full((len(wanted), k), -1, np.int64), np.full((len(wanted), k), -np.inf, np.float32)
+        )
+        columns = ["video_id", *self.keys, "_distance"]
+        for first in range(0, len(wanted), _QUERIES_AT_ONCE):
+            part = wanted[first : first + _QUERIES_AT_ONCE]
+            search = self.table.search(list(part), vector_column_name="vector").nprobes(self.probes)
             if self.where is not None:
                 search = search.where(self.where, prefilter=True)
-            found = (
-                search.refine_factor(self.refine).select(["video_id", *self.keys, "_distance"]).limit(k).to_arrow()
+            found = search.refine_factor(self.refine).select(columns).limit(k).to_arrow()
+            queries = (
+                found["query_index"].to_numpy()
+                if "query_index" in found.column_names
+                else np.zeros(len(found), int)
             )
-            n = found.num_rows
+            distances = found["_distance"].to_numpy()
+            named = zip(*(found[name].to_pylist() for name in columns[:-1]), strict=True)
+            rows = np.array([self._row(position[video_id], values) for video_id, *values in named], np.int64)
+            order = np.lexsort((rows, distances, queries))
+            queries = queries[order]
+            rank = np.arange(len(order)) - np.searchsorted(queries, queries)
+            neighbours.rows[first + queries, rank] = rows[order]
             # The index goes by cosines; stored vectors have unit length, the query may not.
-            scores[q, :n] = (1.0 - found["_distance"].to_numpy()) * np.linalg.norm(query)
-            named = zip(*(found[name].to_pylist() for name in ("video_id", *self.keys)), strict=True)
-            rows[q, :n] = [self._row(position[video_id], values) for video_id, *values in named]
-        return Neighbours(rows, scores)
+            lengths = np.linalg.norm(part, axis=1)[queries]
+            neighbours.scores[first + queries, rank] = (1.0 - distances[order]) * lengths
+        return neighbours
 
     def _row(self, video: int, values: list[Any]) -> int:
         (first_key, second_key), (value, other) = self.keys.values(), values

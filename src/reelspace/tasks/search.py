@@ -174,22 +174,22 @@ def merge_scenes(hits: Iterable[Hit], *, gap_seconds: float = 0.0, background: f
 
 
 def _scenes(hits: Sequence[Hit], gap_seconds: float, background: float) -> Iterator[Hit]:
-    """The scenes of one video; its hits in the order of time."""
-    free = [True] * len(hits)
-    for peak in sorted(range(len(hits)), key=lambda i: -hits[i].score):
-        if not free[peak]:
+    """The scenes of one video; its hits sorted by their start."""
+    starts, ends = (np.array([getattr(hit.span, end) for hit in hits]) for end in ("start", "end"))
+    scores = np.array([hit.score for hit in hits])
+    taken = np.zeros(len(hits), bool)
+    for peak in np.argsort(-scores, kind="stable"):
+        if taken[peak]:
             continue
-        scene = hits[peak]
-        least = (scene.score + background) / 2
-        for step, end in ((-1, -1), (1, len(hits))):
-            for i in range(peak + step, end, step):
-                apart = max(hits[i].span.start - scene.span.end, scene.span.start - hits[i].span.end)
-                if not free[i] or hits[i].score < least or apart > gap_seconds + _MEET_SECONDS:
-                    break
-                scene = replace(scene, span=scene.span.hull(hits[i].span))
-                free[i] = False
-        free[peak] = False
-        yield scene
+        good = ~taken & (scores >= (scores[peak] + background) / 2)
+        good[peak] = True
+        reach = np.maximum.accumulate(np.where(good, ends, -np.inf))
+        apart = np.ones(len(hits), bool)
+        apart[1:] = starts[1:] > reach[:-1] + gap_seconds + _MEET_SECONDS
+        run = np.cumsum((good & apart) | taken)  # a scene found before parts what lies around it
+        scene = good & (run == run[peak])
+        taken |= scene
+        yield replace(hits[peak], span=Span(float(starts[scene].min()), float(ends[scene].max())))
 
 
 def similarity_matrix(
