@@ -211,6 +211,12 @@ def test_an_incomplete_or_foreign_file_is_no_pca(tmp_path: Path) -> None:
         load_pca(tmp_path / "pca.npz")
 
 
+def test_pickled_objects_are_not_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pca.npz", mean=np.array([Stranger()], dtype=object), projection=MATRIX)
+    with pytest.raises(FormatError, match="not an .npz file of numbers"):
+        load_pca(tmp_path / "pca.npz")
+
+
 def test_a_mean_of_another_length_is_refused() -> None:
     with pytest.raises(FormatError, match=r"\(3,\) and \(5, 4\)"):
         Pca(np.zeros(3, np.float32), np.zeros((5, 4), np.float32))

@@ -124,8 +124,7 @@ def load_pca(path: Path) -> Pca:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if "mean.npy" in names:
-            with np.load(path) as arrays:
-                return _pca(dict(arrays), path)
+            return _pca(_npz(path), path)
         # The code that wrote them calls them PREFIX_Dvt_resnet34_29.t7, its README PREFIX_pca_Dvt_resnet34_29.t7.
         found = {
             "mean" if "_mean_" in PurePosixPath(name).name else "projection": read_t7(archive.read(name), name=name)
@@ -155,6 +154,14 @@ def _pca(arrays: Mapping[str, NDArray[np.floating]], path: Path) -> Pca:
         raise FormatError(f"{path} holds {sorted(arrays)}; a PCA is a mean and a projection")
     mean, projection = (np.asarray(arrays[name], dtype=np.float32) for name in ("mean", "projection"))
     return Pca(mean.reshape(-1), projection)  # videoalignment's mean is (1, D)
+
+
+def _npz(path: Path) -> dict[str, NDArray[np.floating]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{path} is not an .npz file of numbers: {error}") from error
 
 
 def _safetensors(path: Path) -> dict[str, NDArray[np.floating]]:
