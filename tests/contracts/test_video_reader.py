@@ -42,6 +42,7 @@ def test_sparse_frames_are_those_of_a_full_decode(shared: Path, backend: str, na
         full = [fingerprint(frame) for frame in reader.frames(SMALL)]
         times = [time for time, _ in full]
         assert times == sorted(set(times))
+        assert reader.count_frames() == len(full)
         chance = random.Random(name)
         asked = [chance.uniform(times[0], times[-1]) for _ in range(6)]
         asked += [chance.choice(times), times[-1], times[0] - 1.0, times[-1] + 1.0]
@@ -50,11 +51,10 @@ def test_sparse_frames_are_those_of_a_full_decode(shared: Path, backend: str, na
     assert [fingerprint(frame) for frame in got] == [on_screen(full, seconds) for seconds in asked]
 
 
-@pytest.mark.parametrize("name", NATURAL)
-def test_frames_are_counted_and_found_by_their_number(shared: Path, backend: str, name: str):
+@pytest.mark.parametrize("name", NATURAL[::4])
+def test_frames_are_found_by_their_number(shared: Path, backend: str, name: str):
     with open_video(shared / "videos" / "natural" / name, backend=backend) as reader:
         full = [fingerprint(frame) for frame in reader.frames(SMALL)]
-        assert reader.count_frames() == len(full)
         asked = sorted(random.Random(name).choices(range(len(full)), k=8))
         got = [fingerprint(frame) for _, frame in reader.read([Tap(AtIndices(tuple(asked)), SMALL)])]
     assert got == [full[index] for index in asked]

@@ -128,7 +128,7 @@ def _levels(normalised: NDArray[np.float32], how: Preprocessing) -> NDArray[np.f
 
 
 def _require_alike(ours: NDArray[Any], theirs: NDArray[Any]) -> None:
-    """Equal but for one level in fewer than 2 % of the values; in one of 10,000 it may be two (bicubic, on the CPU)."""
+    """One level apart in fewer than 2 % of the values; two (bicubic, on the CPU) in fewer than one of 10,000."""
     apart = np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
     assert apart.max() <= 2
     assert (apart > 1).mean() < 1e-4

@@ -16,11 +16,11 @@ from reelspace.core.predictions import Classified
 from reelspace.encoders.load import Dtype
 from reelspace.errors import InvalidArgument, MediaError
 from reelspace.extract.models import Model
+from reelspace.features import FORMATS, write_embeddings
 from reelspace.media.sources import find_videos
 from reelspace.models import Embedded, named_output, open_model, require_normalizable
 from reelspace.models import classify as classify_videos
 from reelspace.models import embed as embed_videos
-from reelspace.store.features import FORMATS, write_embeddings
 
 __all__ = ["classify", "embed", "licence_notice"]
 
