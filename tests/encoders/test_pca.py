@@ -213,7 +213,7 @@ def test_an_incomplete_or_foreign_file_is_no_pca(tmp_path: Path) -> None:
 
 def test_pickled_objects_are_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "pca.npz", mean=np.array([Stranger()], dtype=object), projection=MATRIX)
-    with pytest.raises(FormatError, match="not an .npz file of numbers"):
+    with pytest.raises(FormatError, match=r"not an \.npz file of numbers"):
         load_pca(tmp_path / "pca.npz")
 
 
