@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import CLIPS, entry, finished, stored_video
+from threadpoolctl import threadpool_info
 
 from reelspace.core.embeddings import ClipSequence, Embeddings
 from reelspace.core.space import Space
@@ -109,6 +110,24 @@ def test_cores_and_precision_of_storage_change_nothing(monkeypatch: pytest.Monke
     exact = queries.astype(float) @ vectors.astype(float).T
     np.testing.assert_array_equal(found.rows, np.argsort(-exact, axis=1)[:, :5])
     np.testing.assert_allclose(found.scores, -np.sort(-exact, axis=1)[:, :5], rtol=1e-6)
+
+
+def test_searches_side_by_side_leave_the_matrix_product_its_threads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(products, "available_cores", lambda: 2)
+    rows, threads = (
+        embeddings(unit(np.random.default_rng(0), 64, 8)),
+        lambda: {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"},
+    )
+    before = threads()
+    first, second = (
+        over_blocks(rows.vectors, np.ones((1, 8), np.float32), lambda _rows, found: found.max(), block_rows=16)
+        for _ in range(2)
+    )
+    next(first)
+    next(second)
+    assert threads() == {1}
+    assert len(list(first)) == len(list(second)) == 3
+    assert threads() == before
 
 
 def test_an_empty_matrix_and_a_zero_query_have_answers():

@@ -8,10 +8,10 @@ factor ``2 ** 112``. A few rows at a time, so that the float32 never leaves the 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def over_blocks(
         yield from map(block, range(0, count, step))
         return
     # Each core its own block: the matrix product inside must not ask for all of them again.
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+    with _ONE_THREAD_EACH, ThreadPoolExecutor(cores) as pool:
         yield from pool.map(block, range(0, count, step))
 
 
@@ -85,7 +85,31 @@ def _products_of_halves(vectors: NDArray[np.floating], wide: NDArray[np.float32]
     return found
 
 
-@lru_cache(maxsize=1)
-def _libraries() -> ThreadpoolController:
-    """The loaded linear algebra; looking for it takes milliseconds."""
-    return ThreadpoolController()
+class _OneThreadEach:
+    """While anybody is inside, matrix products use one thread each.
+
+    The setting is one for the process, so that the first in and the last out have to change it: two searches that
+    each put back what they found would leave it at one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libraries: ThreadpoolController | None = None  # looking for them takes milliseconds
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._libraries = self._libraries or ThreadpoolController()
+                self._limiter = self._libraries.limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limiter.restore_original_limits()
+
+
+_ONE_THREAD_EACH = _OneThreadEach()
