@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Two test processes fill two cores; torch's own threads would only fight over them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

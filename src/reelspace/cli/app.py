@@ -31,6 +31,8 @@ tmk = typer.Typer(
     help="Whole-video TMK+PDQF hashes, interchangeable with ThreatExchange's tools.", no_args_is_help=True
 )
 app.add_typer(tmk, name="tmk")
+train = typer.Typer(help="Learn from your own videos.", no_args_is_help=True)
+app.add_typer(train, name="train")
 app.add_typer(models, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
@@ -420,6 +422,28 @@ def tmk_compare(
     from reelspace.cli import aligning
 
     aligning.tmk_compare(a, b, as_json=as_json)
+
+
+@train.command("pca")
+def train_pca(
+    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, folders, globs or URLs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the net and its whitening.")],
+    frames_per_second: Annotated[float, typer.Option(min=0.01, help="Of each video.")] = 1.0,
+    dimensions: Annotated[int | None, typer.Option(min=1, show_default="all", help="To keep.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Learn the whitening of RMAC on your own videos; the published one is not for commercial use."""
+    from reelspace.cli import training
+
+    training.pca(
+        videos,
+        output=output,
+        frames_per_second=frames_per_second,
+        dimensions=dimensions,
+        device=device,
+        as_json=as_json,
+    )
 
 
 @app.command()
