@@ -119,9 +119,7 @@ def read_bundle(path: str | Path) -> TensorBundle:
         entries = {name.decode(): _entry(value) for name, value in table.items()}
         shards = int(header.get(1, [1])[0])
     except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise FormatError(
-            f"{index} is not an index of TensorFlow's variables: {error or 'it ends early'}"
-        ) from error
+        raise FormatError(f"{index} is not an index of TensorFlow's variables: {error}") from error
     return TensorBundle(index, entries, shards)
 
 
@@ -277,7 +275,8 @@ def _shift() -> list[int]:
     crcs = np.uint32(1) << np.arange(32, dtype=np.uint32)
     for _ in range(_LANE_BYTES):
         crcs = _steps()[crcs & 0xFF] ^ crcs >> 8
-    return crcs.tolist()
+    moved: list[int] = crcs.tolist()
+    return moved
 
 
 def _masked(crc: int) -> int:

@@ -9,7 +9,7 @@ TensorFlow's files (`variables_of`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -201,27 +201,30 @@ def mil_nce_i3d(row: EncoderSpec, checkpoint: Checkpoint) -> MilNceI3d:
     path = _weights(checkpoint)
     if path.suffix == ".index":
         bundle = read_bundle(path)
-        with torch.device("meta"):
-            network = MilNceI3d(_rows(bundle))
+        network = _mil_nce(checkpoint, _rows(bundle))
         tensors = variables_of(bundle, network)
     else:
         tensors = read_tensors(path)
-        table = tensors.get("text_module.word_embd.weight", torch.empty(1))
-        with torch.device("meta"):
-            network = MilNceI3d(len(table))
+        network = _mil_nce(checkpoint, len(tensors.get("text_module.word_embd.weight", ())))
     load_strictly(network, tensors, where=row.name)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
     if any((norm.weight != 1).any() for norm in norms):
         for norm in norms:
             norm.eps = _EPS_WITH_SCALE
+    return network
+
+
+def _mil_nce(checkpoint: Checkpoint, rows: int) -> MilNceI3d:
+    """The network without its weights, with its words where there are any."""
+    with torch.device("meta"):
+        network = MilNceI3d(rows)
     for name in ("words.txt", "words.npy"):
-        if name in checkpoint.files and checkpoint.files[name].is_file():
-            words = read_words(checkpoint.files[name])
-            rows = network.text_module.word_embd.num_embeddings
+        path = checkpoint.files.get(name)
+        if path is not None and path.is_file():
+            words = read_words(path)
             if len(words) != rows - 1:
                 raise FormatError(
-                    f"{checkpoint.files[name]} has {len(words)} words, and the table {rows} rows: one for each "
-                    "word and one for none"
+                    f"{path} has {len(words)} words, and the table {rows} rows: one for each word and one for none"
                 )
             network.vocabulary = Vocabulary(words)
     return network
@@ -246,9 +249,11 @@ _BRANCHES = {
     "b2b": "Branch_2/Conv3d_0b_3x3",
     "b3b": "Branch_3/Conv3d_0b_1x1",
 }
-_SCOPES = {"logits": ("Logits/Conv3d_0c_1x1",)}
-# A slip of kinetics-i3d, i3d.py, that its checkpoints keep; who built on it may have corrected it.
-_SCOPES["Mixed_5b.b2b"] = ("Mixed_5b/Branch_2/Conv3d_0a_3x3", "Mixed_5b/Branch_2/Conv3d_0b_3x3")
+_SCOPES = {
+    "logits": ["Logits/Conv3d_0c_1x1"],
+    # A slip of kinetics-i3d, i3d.py, that its checkpoints keep; who built on it may have corrected it.
+    "Mixed_5b.b2b": ["Mixed_5b/Branch_2/Conv3d_0a_3x3", "Mixed_5b/Branch_2/Conv3d_0b_3x3"],
+}
 _PARTS = {
     "conv3d.weight": "conv_3d/w",
     "conv3d.bias": "conv_3d/b",
@@ -359,9 +364,9 @@ def _split(key: str) -> tuple[str, str]:
     return unit, ".".join(part)
 
 
-def _scopes(unit: str) -> Iterable[str]:
+def _scopes(unit: str) -> list[str]:
     block, _, branch = unit.partition(".")
-    return _SCOPES.get(unit, (f"{block}/{_BRANCHES[branch]}" if branch else block,))
+    return _SCOPES.get(unit, [f"{block}/{_BRANCHES[branch]}" if branch else block])
 
 
 def _bare(shape: Sequence[int]) -> tuple[int, ...]:
