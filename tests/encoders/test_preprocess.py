@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from reelspace.encoders.checkpoint import Checkpoint
 from reelspace.encoders.load import TorchEncoder
 from reelspace.encoders.preprocess import Squash, crops_of, crops_on_device, resized_shape
 from reelspace.encoders.spec import EncoderSpec, Preprocessing, Weights
-from reelspace.errors import InvalidArgument
+from reelspace.errors import InvalidArgument, Truncated
 from reelspace.media import open_video
+from reelspace.media.pictures import PictureMaker
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 CLIP = {
@@ -381,6 +383,34 @@ def test_a_real_clip_squashes_to_the_interpolation_of_its_decoded_stack(shared: 
             pressed.push(frame.pixels)
         stack = np.stack([frame.pixels for frame in reader.frames(small)])
     assert np.abs(pressed.finish() - squashed_stack(stack, 16, 112)).max() < 1e-4
+
+
+def test_only_the_frames_of_the_clip_are_converted(shared: Path, monkeypatch: pytest.MonkeyPatch):
+    converted = []
+    convert = PictureMaker.__call__
+    monkeypatch.setattr(
+        PictureMaker, "__call__", lambda maker, frame: converted.append(frame) or convert(maker, frame)
+    )
+    with open_video(shared / "videos" / "natural" / "wolf_head_turn.mp4") as reader:
+        pressed = Squash(reader.count_frames(), 4, 32)
+        for _, frame in reader.read([Tap(AtIndices(pressed.indices), Picture())]):
+            pressed.push(frame.pixels)
+    pressed.finish()
+    assert len(converted) == len(pressed.indices) == 8
+
+
+def test_a_file_that_is_cut_off_squashes_as_far_as_it_goes(shared: Path):
+    (source,) = (shared / "videos" / "odd").rglob("derived_truncated_flower_60pct.mp4")
+    small = Picture(96, 64)
+    with open_video(source) as reader:
+        pressed = Squash(reader.count_frames(), 16, 32)
+        with contextlib.suppress(Truncated):
+            for _, frame in reader.read([Tap(AtIndices(pressed.indices), small)]):
+                pressed.push(frame.pixels)
+        stack = []
+        with pytest.raises(Truncated, match="90 of 150"):
+            stack.extend(frame.pixels for frame in reader.frames(small))
+    assert np.abs(pressed.finish() - squashed_stack(np.stack(stack), 16, 32)).max() < 1e-4
 
 
 def test_squashing_asks_for_two_frames_per_frame_of_the_clip_at_most():
