@@ -23,8 +23,8 @@ ARRAYS = {
     "no axis": np.array(3.5),
 }
 
-# Put together by hand after the protocol, for want of a Python 2: as Python 2.7 pickles an array [[1.5, -2.0]] of 'f4'
-# by protocol 2. The content is a text, and the modules are those of that time.
+# Put together by hand, for want of a Python 2: the array [[1.5, -2.0]] of 'f4' as Python 2.7 should pickle it by
+# protocol 2. The content is a text, and the modules are those of that time.
 PYTHON_2 = (
     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03(K\x01K\x01K"
     b"\x02\x86cnumpy\ndtype\nq\x04U\x02f4K\x00K\x01\x87Rq\x05(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"

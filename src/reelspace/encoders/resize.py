@@ -2,7 +2,7 @@
 
 Pillow resizes one axis, rounds, then the other, with weights of 22 bits. So does this where it enlarges and on
 other devices than the CPU: bit for bit. Where pictures shrink on the CPU the two passes are torch's uint8 kernels,
-200 times faster, with weights of fewer bits: of noise, 1 % of the values (up to 3 % of the pixels) are one level off,
+200 times faster, with weights of fewer bits: of noise, 1 % of the values (up to 3 % of the pixels) are a level off,
 and one bicubic value in 200,000 is two.
 """
 
