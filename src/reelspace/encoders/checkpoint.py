@@ -109,7 +109,8 @@ def import_files(
 
     Args:
         weights: of a row.
-        paths: matched with the row's files by name; the one file of a row may have any name.
+        paths: matched with the row's files by name; the one file of a row may have any name. Of a folder, the
+            row's files in it are taken.
         name: the row's, for messages.
 
     Raises:
@@ -118,7 +119,7 @@ def import_files(
     """
     if weights.folder is not None or not weights.files:
         raise InvalidArgument(f"{name or 'that encoder'} takes no files: its weights are in place")
-    given = {_matching(weights, Path(path)): Path(path) for path in paths}
+    given = {_matching(weights, path): path for place in paths for path in _in(Path(place), weights)}
     revision = _known_revision(weights)
     if revision is None and weights.repo is not None:
         revision = _IMPORTED
@@ -427,6 +428,17 @@ def _in_place(asked: _Asked, folder: Path) -> Checkpoint:
     return Checkpoint(
         {name: folder / name for name in found}, _digest({name: record.sha256 for name, record in found.items()})
     )
+
+
+def _in(place: Path, weights: Weights) -> list[Path]:
+    """The file itself, or what a folder has of the checkpoint."""
+    if not place.is_dir():
+        return [place]
+    found = [path for file in weights.files if (path := place / file.name).is_file()]
+    if not found:
+        names = ", ".join(file.name for file in weights.files)
+        raise InvalidArgument(f"the folder {place} holds none of the files of this checkpoint: {names}")
+    return found
 
 
 def _matching(weights: Weights, path: Path) -> WeightFile:

@@ -13,7 +13,7 @@ import torch
 from bundle_writer import write_bundle, write_shapes
 
 from reelspace.encoders.catalog.milnce import ROWS
-from reelspace.encoders.checkpoint import Checkpoint
+from reelspace.encoders.checkpoint import Checkpoint, import_files
 from reelspace.encoders.load import TorchEncoder, load_encoder
 from reelspace.encoders.models.i3d import KineticsI3d, MilNceI3d, mil_nce_i3d, variables_of
 from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
@@ -251,6 +251,14 @@ def test_the_hub_s_module_gives_the_network_back(hub_module: Path, mil_nce: MilN
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name].numpy(), atol=1e-5)
     np.testing.assert_allclose(encoder.encode_text(["Cut the door"]), text, atol=1e-5)
+
+
+def test_the_extracted_module_is_imported_as_a_folder(store: Path, hub_module: Path, tmp_path: Path) -> None:
+    checkpoint = import_files(MIL_NCE.weights, [hub_module], name=MIL_NCE.name)
+    assert checkpoint.files["variables/variables.index"].is_relative_to(store)
+    assert mil_nce_i3d(MIL_NCE, checkpoint).fc.weight.shape == (512, 1024)
+    with pytest.raises(InvalidArgument, match="holds none of the files of this checkpoint: variables/"):
+        import_files(MIL_NCE.weights, [tmp_path], name=MIL_NCE.name)
 
 
 def test_half_precision_stays_near(loaded: MilNceI3d) -> None:
