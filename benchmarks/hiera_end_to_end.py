@@ -6,8 +6,9 @@ The plugin (harpreetsahota204/hiera-video-embeddings-plugin, utils.py) has every
 command, stacks them all in float32, and lets `F.interpolate` squash the stack to 16 frames of 224 x 224. Here the
 same is done with the pixels scaled and normalised as the checkpoint expects, so that vectors can be compared.
 `--lean` lets go of each of the plugin's intermediate arrays as soon as it can: its own code keeps them, and 30 s of
-720p then want more than 20 GB. Ours is `reelspace.embed(..., windows="squashed")`. Each way runs in its own process,
-rounds alternate; timed is what comes after imports and loading the network. The weights are random, from a seed.
+720p then want more than 20 GB. Ours is `reelspace.embed(..., windows="squashed")`. Each way runs in its own
+process, rounds alternate; timed is what comes after imports and loading the network. The weights are random, from a
+seed.
 """
 
 from __future__ import annotations

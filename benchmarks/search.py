@@ -168,7 +168,8 @@ def methods(
     yield Method("reelspace exact", exact, 0.0, 0, folder_bytes(store.place / "cache"))
     table = store.place / f"clips_{space.name}.lance"
     before, own, began = folder_bytes(table), resident_bytes("RssAnon"), time.perf_counter()
-    store.build_index(space)
+    if probes:
+        store.build_index(space)
     spent, disk = time.perf_counter() - began, folder_bytes(table) - before
     for count in probes:
         index = store.indexed(space, probes=count)[1]
@@ -205,7 +206,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=20)
     words.add_argument("--k", type=int, default=10)
     words.add_argument("--library", type=Path, help="kept there, and used again; else in a temporary folder")
-    words.add_argument("--probes", type=int, nargs="*", default=[32, 128])
+    words.add_argument("--probes", type=int, nargs="*", default=[32, 128], help="none: without our index")
     words.add_argument("--faiss", nargs="*", choices=sorted(FAISS), default=list(FAISS))
     asked = words.parse_args()
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))

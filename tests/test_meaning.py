@@ -17,7 +17,7 @@ from reelspace.encoders import catalog
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
 from reelspace.library import Library
 from reelspace.media.writer import VideoWriter
-from reelspace.models import classify, embed, open_model
+from reelspace.models import classify, embed, open_model, open_models
 from reelspace.tasks.search import VideoFilter
 
 RGB = {"red": (220, 10, 10), "green": (10, 220, 10), "blue": (10, 10, 220)}
@@ -173,6 +173,18 @@ def test_a_model_without_classes_cannot_classify(films: Path):
     catalog.register(replace(colour_words.row("mute"), outputs={"colour": 3}))
     with pytest.raises(InvalidArgument, match="has no classes"):
         list(classify(films / "red.mp4", ["mute"]))
+
+
+def test_outputs_of_one_encoder_are_computed_in_one_go():
+    (model,) = open_models(["colour-words", "colour-words:logits", "colour-words"])
+    assert model.outputs == ("colour", "logits")
+
+
+def test_the_packages_own_pictures_can_be_embedded_as_they_are_indexed(films: Path):
+    made = embed(films / "green-red-green.mp4", "pdqf-views")
+    assert made.embeddings.space.dimensions == 256
+    with pytest.raises(InvalidArgument, match="single pictures"):
+        embed(films / "red.mp4", "pdqf", windows="views")
 
 
 def test_a_name_may_say_its_output():

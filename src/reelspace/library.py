@@ -33,7 +33,7 @@ from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan, default_plan
 from reelspace.extract.stamps import missing, stamp_of
 from reelspace.media.sources import find_videos, source_names
-from reelspace.models import named_output, open_model
+from reelspace.models import named_output, open_model, open_models
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
 from reelspace.tasks import copies as copying
@@ -165,10 +165,14 @@ class Library:
         """
         sources = self.find(paths)
         opened = [
-            encoder
-            if isinstance(encoder, Model)
-            else open_model(encoder, windows=windows, device=device, dtype=dtype, compiled=compiled)
-            for encoder in encoders
+            *(encoder for encoder in encoders if isinstance(encoder, Model)),
+            *open_models(
+                (encoder for encoder in encoders if not isinstance(encoder, Model)),
+                windows=windows,
+                device=device,
+                dtype=dtype,
+                compiled=compiled,
+            ),
         ]
         light = [model.encoder.frame_encoder for model in opened if isinstance(model.encoder, PictureEncoder)]
         plan = replace(
@@ -372,6 +376,8 @@ class Library:
         held = [space for space in self._store.spaces().values() if "encoder" in space.parameters]
         if encoder is not None:
             row, output = named_output(encoder)
+            if text:
+                _require_text(row, output)
             held = [
                 space
                 for space in held
@@ -557,6 +563,13 @@ class Library:
 
         matrix = self._store.signatures(self._plan.signer_space(0) if self._plan.signers else "tmk")
         return matrix.video_ids, SignatureBlocks(matrix)
+
+
+def _require_text(row: EncoderSpec, output: str | None) -> None:
+    if row.text_output is None:
+        raise InvalidArgument(f"{row.name} has no text tower; `reelspace models --text` lists those that do")
+    if output not in {None, row.text_output}:
+        raise InvalidArgument(f"{row.name} reads text in the space of {row.name}:{row.text_output}, got {output}")
 
 
 def _threshold(given: float | None) -> float:

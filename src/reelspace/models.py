@@ -22,7 +22,7 @@ from reelspace.extract.encode import Encoded, encode_videos
 from reelspace.extract.models import Computed, Model
 from reelspace.media.sources import find_videos
 
-__all__ = ["Embedded", "classify", "embed", "named_output", "open_model", "require_normalizable"]
+__all__ = ["Embedded", "classify", "embed", "named_output", "open_model", "open_models", "require_normalizable"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Progress = Callable[[str, float], None]
@@ -58,6 +58,27 @@ def open_model(
             row.require_output(output)
     encoder = load_encoder(row, device=device, dtype=dtype, compiled=compiled)
     return Model(encoder, chosen, replace(row.clip, mode=windows))
+
+
+def open_models(
+    names: Iterable[str | EncoderSpec],
+    *,
+    windows: Mode = "tiled",
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    compiled: bool = False,
+) -> list[Model]:
+    """As `open_model`, of several names; those that name outputs of one encoder become one model, computed once."""
+    wanted: dict[str, tuple[EncoderSpec, list[str]]] = {}
+    for name in names:
+        row, output = named_output(name)
+        _, outputs = wanted.setdefault(row.name, (row, []))
+        if (chosen := output or row.default_output) not in outputs:
+            outputs.append(chosen)
+    return [
+        open_model(row, outputs=outputs, windows=windows, device=device, dtype=dtype, compiled=compiled)
+        for row, outputs in wanted.values()
+    ]
 
 
 def named_output(name: str | EncoderSpec) -> tuple[EncoderSpec, str | None]:
@@ -129,7 +150,7 @@ def embed(
     """
     sources = find_videos(paths)
     model = _opened(encoder, windows=windows, device=device, dtype=dtype, compiled=compiled)
-    output = model.outputs[0]
+    output = model.encoder.spec.require_output(model.outputs[0])
     if normalize:
         require_normalizable(output)
     found: dict[str, Encoded] = {}

@@ -18,6 +18,68 @@ from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
 
 Layout = dict[str, tuple[int, ...]]
 
+# Configs, tiny
+
+VIDEOMAE: dict[str, Any] = {
+    "model_type": "videomae",
+    "image_size": 32,
+    "patch_size": 16,
+    "num_frames": 4,
+    "tubelet_size": 2,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "decoder_hidden_size": 16,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 24,
+    "norm_pix_loss": True,
+    "use_mean_pooling": False,
+}
+
+VIVIT: dict[str, Any] = {
+    "model_type": "vivit",
+    "image_size": 32,
+    "num_frames": 4,
+    "tubelet_size": [2, 16, 16],
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "num_labels": 5,
+}
+
+TIMESFORMER: dict[str, Any] = {
+    "model_type": "timesformer",
+    "image_size": 32,
+    "patch_size": 16,
+    "num_frames": 4,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "num_labels": 5,
+}
+
+VJEPA2: dict[str, Any] = {
+    "model_type": "vjepa2",
+    "crop_size": 32,
+    "patch_size": 16,
+    "frames_per_clip": 8,
+    "tubelet_size": 2,
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "mlp_ratio": 2.0,
+    "pred_hidden_size": 24,
+    "pred_num_hidden_layers": 1,
+    "pred_num_attention_heads": 2,
+    "pred_num_mask_tokens": 2,
+    "pred_mlp_ratio": 4.0,
+    "num_pooler_layers": 2,
+}
+
 
 def _linear(name: str, into: int, out: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}.weight", (out, into)

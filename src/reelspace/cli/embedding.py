@@ -190,8 +190,8 @@ def _cell(top: Sequence[object], rank: int) -> str:
 
 def licence_notice(encoders: Sequence[str]) -> None:
     """Says on stderr under which licence each model's weights come, where that is not free for every use."""
-    for name in encoders:
-        row = named_output(name)[0]
+    rows = {row.name: row for row, _ in map(named_output, encoders)}
+    for row in rows.values():
         if row.weights.commercial is not True:
             use = "not for commercial use" if row.weights.commercial is False else "no licence was found"
             notices().print(f"{shown(row.name)}: weights under {shown(row.weights.licence)}: {use}", style="yellow")

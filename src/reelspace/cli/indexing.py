@@ -20,7 +20,7 @@ from reelspace.extract.events import Event, FileDone, Report
 from reelspace.extract.events import Progress as Decoding
 from reelspace.library import Library, default_place
 from reelspace.media.sources import find_videos
-from reelspace.models import open_model
+from reelspace.models import open_models
 
 __all__ = ["export", "forget", "index", "status"]
 
@@ -48,7 +48,7 @@ def index(
     """Runs `reelspace index`."""
     sources = find_videos(paths, exclude=[library or default_place()])  # before a misspelt path makes a library
     licence_notice(encoders)
-    models = [open_model(e, windows=windows, device=device, dtype=dtype, compiled=compiled) for e in encoders]
+    models = open_models(encoders, windows=windows, device=device, dtype=dtype, compiled=compiled)
     place = Library(library, fast=fast, tmk=tmk)
     with _Watch(len(sources)).shown() as watch:
         report = place.add(

@@ -83,7 +83,7 @@ class ClipSpec:
         return self._tiled(duration_seconds) if self.mode == "tiled" else self._views(duration_seconds)
 
     def tiles(self, moments: int) -> NDArray[np.int64]:
-        """First moments (W,) of the windows of ``tiled``, on a grid of so many moments ``spacing_seconds`` apart."""
+        """First moments (W,) of the windows of ``tiled``, on a grid of so many, ``spacing_seconds`` apart."""
         full = np.arange(moments // self.frames, dtype=np.int64) * self.frames
         if len(full) and not moments % self.frames:
             return full

@@ -214,7 +214,12 @@ class EncoderSpec:
 
         Raises:
             UnknownName: otherwise.
+            InvalidArgument: for a map, which is more than one vector per clip.
         """
+        if name in self.maps:
+            raise InvalidArgument(
+                f"{name} of {self.name} is a map, more than one vector per clip: from Python, `load_encoder` gives it"
+            )
         if name not in self.outputs:
             raise UnknownName(f"output of {self.name}", name, self.outputs)
         return name

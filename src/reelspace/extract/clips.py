@@ -32,10 +32,12 @@ class Reading:
     Attributes:
         clip: which frames make a clip.
         preprocessing: how they are resized and cropped.
+        tap: of the package's own encoders of pictures, which say themselves which frames they want, and how.
     """
 
     clip: ClipSpec
     preprocessing: Preprocessing
+    tap: Tap | None = None
 
 
 class Clips(NamedTuple):
@@ -74,6 +76,8 @@ class ClipMaker(Protocol):
 
 def clip_maker(reading: Reading, reader: VideoReader, emit: Emit) -> ClipMaker:
     """The maker of the clips of one reading of an opened video; ``emit`` gets them, in the order of time."""
+    if reading.tap is not None:
+        return _AsTaken(reading.tap, reading.clip.spacing_seconds, emit)
     if reading.clip.mode == "squashed":
         return _Squashed(reading, reader, emit)
     return _Views(reading, reader, emit) if reading.clip.mode == "views" else _Tiles(reading, emit)
@@ -103,6 +107,23 @@ def _crops(frame: Frame, reading: Reading, crops: int = 1) -> NDArray[np.uint8]:
     from reelspace.encoders.preprocess import crops_of
 
     return crops_of(frame.pixels[None], reading.preprocessing, crops=crops)[:, 0]
+
+
+class _AsTaken:
+    """Single pictures, as their tap gives them."""
+
+    def __init__(self, tap: Tap, spacing_seconds: float, emit: Emit) -> None:
+        self.tap = tap
+        self._spacing_seconds = spacing_seconds
+        self._outbox = _Outbox(emit)
+
+    def push(self, frame: Frame) -> None:
+        height, width = frame.pixels.shape[:2]
+        pixels = np.broadcast_to(frame.pixels.reshape(1, height, width, -1), (1, height, width, 3))  # gray as RGB
+        self._outbox.put(frame.time_seconds, frame.time_seconds + self._spacing_seconds, pixels)
+
+    def finish(self, duration_seconds: float) -> None:  # noqa: ARG002
+        self._outbox.flush()
 
 
 class _Tiles:
@@ -175,12 +196,11 @@ class _Squashed:
     def __init__(self, reading: Reading, reader: VideoReader, emit: Emit) -> None:
         from reelspace.core.sampling import AtIndices
         from reelspace.encoders.preprocess import Squash
-        from reelspace.media import count_frames
 
         side = reading.preprocessing.side
         if side is None:
             raise DecodeFailed(reader.video.source, "a squashed clip needs a model of one size")
-        self._squash = Squash(count_frames(reader.video.source), reading.clip.frames, side)
+        self._squash = Squash(reader.count_frames(), reading.clip.frames, side)
         self.tap = Tap(AtIndices(self._squash.indices), Picture())
         self._emit = emit
 

@@ -17,6 +17,7 @@ from reelspace.core.embeddings import ClipSequence
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.encoders.encoder import Encoder
+from reelspace.encoders.pictures import PictureEncoder
 from reelspace.errors import InvalidArgument
 from reelspace.extract.clips import Clips, Reading
 from reelspace.extract.plan import decoded_space
@@ -53,11 +54,16 @@ class Model:
             raise InvalidArgument(
                 f"{self.encoder.spec.name} reads {self.encoder.spec.clip.frames} frames, got {self.clip.frames}"
             )
+        if isinstance(self.encoder, PictureEncoder) and self.clip.mode != "tiled":
+            raise InvalidArgument(f"{self.encoder.spec.name} describes single pictures; give windows='tiled'")
+        if self.clip.crops == 3 and self.clip.mode == "views" and self.encoder.spec.preprocessing.crop is None:
+            raise InvalidArgument(f"{self.encoder.spec.name} sees whole pictures; it has no crops to the sides")
 
     @property
     def reading(self) -> Reading:
         """How it reads videos."""
-        return Reading(self.clip, self.encoder.spec.preprocessing)
+        tap = self.encoder.frame_encoder.tap if isinstance(self.encoder, PictureEncoder) else None
+        return Reading(self.clip, self.encoder.spec.preprocessing, tap)
 
     @property
     def in_frames(self) -> bool:

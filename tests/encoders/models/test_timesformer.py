@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from published import save, seeded, timesformer, tiny
+from published import TIMESFORMER, save, seeded, timesformer, tiny
 from transformers import TimesformerForVideoClassification
 
 from reelspace.encoders.catalog import catalog, find
@@ -17,21 +16,9 @@ from reelspace.encoders.load import load_encoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument
 
-_CONFIG: dict[str, Any] = {
-    "model_type": "timesformer",
-    "image_size": 32,
-    "patch_size": 16,
-    "num_frames": 4,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "num_labels": 5,
-}
-
 
 def _row(folder: Path, *, data: str = "k400", **outputs: int) -> EncoderSpec:
-    files = save(folder, _CONFIG, seeded(timesformer(_CONFIG, classes=5)), pickled=True)
+    files = save(folder, TIMESFORMER, seeded(timesformer(TIMESFORMER, classes=5)), pickled=True)
     like = find(f"timesformer-base-finetuned-{data}")
     return tiny(like, folder, files, side=32, outputs=outputs or {"cls": 32, "logits": 5})
 
@@ -111,7 +98,7 @@ def test_the_layout_of_the_full_size_backbone_has_as_many_parameters_as_counted_
 ) -> None:
     # mteb, timesformer_models.py: n_parameters, without the classifier
     row = find(f"timesformer-{size}-finetuned-k400")
-    full = _CONFIG | {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
+    full = TIMESFORMER | {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
     full |= {"image_size": row.preprocessing.side, "num_frames": row.clip.frames}
     shapes = timesformer(full, classes=400)
     count = sum(int(np.prod(shape)) for name, shape in shapes.items() if not name.startswith("classifier"))

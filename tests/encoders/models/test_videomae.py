@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from published import save, seeded, tiny, videomae
+from published import VIDEOMAE, save, seeded, tiny, videomae
 from transformers import VideoMAEForPreTraining, VideoMAEForVideoClassification
 
 from reelspace.encoders.catalog import catalog, find
@@ -17,28 +17,11 @@ from reelspace.encoders.load import TorchEncoder, load_encoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument
 
-_CONFIG: dict[str, Any] = {
-    "model_type": "videomae",
-    "image_size": 32,
-    "patch_size": 16,
-    "num_frames": 4,
-    "tubelet_size": 2,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "decoder_hidden_size": 16,
-    "decoder_num_hidden_layers": 1,
-    "decoder_num_attention_heads": 2,
-    "decoder_intermediate_size": 24,
-    "norm_pix_loss": True,
-    "use_mean_pooling": False,
-}
 _IMAGENET = (torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225]))
 
 
 def _classifier(folder: Path, **config: Any) -> EncoderSpec:
-    changed = _CONFIG | {"use_mean_pooling": True, "num_labels": 5} | config
+    changed = VIDEOMAE | {"use_mean_pooling": True, "num_labels": 5} | config
     layout = videomae(changed, classes=5)
     if not changed["use_mean_pooling"]:  # as transformers saves what it fine-tuned itself
         layout = {name: shape for name, shape in layout.items() if not name.startswith("fc_norm")}
@@ -49,7 +32,7 @@ def _classifier(folder: Path, **config: Any) -> EncoderSpec:
 
 
 def _pretrained(folder: Path, **config: Any) -> EncoderSpec:
-    changed = _CONFIG | config
+    changed = VIDEOMAE | config
     files = save(folder, changed, seeded(videomae(changed)))
     return tiny(find("videomae-base"), folder, files, side=32, outputs={"pooled": 32})
 
@@ -221,7 +204,7 @@ def test_the_layout_of_a_full_size_checkpoint_has_the_bytes_the_hub_lists(name: 
     row = find(name)
     width, layers, inner, *decoder = _FULL[name.split("-")[1]]
     assert row.outputs["pooled"] == width
-    config = _CONFIG | {
+    config = VIDEOMAE | {
         "hidden_size": width,
         "num_hidden_layers": layers,
         "intermediate_size": inner,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from published import save, seeded, tiny, vivit
+from published import VIVIT, save, seeded, tiny, vivit
 from transformers import VivitForVideoClassification
 
 from reelspace.encoders.catalog import find
@@ -18,21 +17,9 @@ from reelspace.encoders.load import load_encoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument
 
-_CONFIG: dict[str, Any] = {
-    "model_type": "vivit",
-    "image_size": 32,
-    "num_frames": 4,
-    "tubelet_size": [2, 16, 16],
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "num_labels": 5,
-}
-
 
 def _row(folder: Path, *, like: str = "vivit-b-16x2-kinetics400", **outputs: int) -> EncoderSpec:
-    files = save(folder, _CONFIG, seeded(vivit(_CONFIG, classes=5)), pickled=True)
+    files = save(folder, VIVIT, seeded(vivit(VIVIT, classes=5)), pickled=True)
     return tiny(find(like), folder, files, side=32, outputs=outputs or {"cls": 32, "logits": 5})
 
 
@@ -105,7 +92,7 @@ def test_half_precision_gives_nearly_the_same(tmp_path: Path) -> None:
 
 
 def test_the_layout_of_the_full_size_checkpoint_has_the_bytes_the_hub_lists() -> None:
-    full = _CONFIG | {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
+    full = VIVIT | {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
     full |= {"image_size": 224, "num_frames": 32}
     assert find("vivit-b-16x2-kinetics400").clip.frames == 32
     count = sum(int(np.prod(shape)) for shape in vivit(full, classes=400).values())

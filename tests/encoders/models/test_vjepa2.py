@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from published import save, seeded, tiny, vjepa2
+from published import VJEPA2, save, seeded, tiny, vjepa2
 from transformers import VJEPA2ForVideoClassification, VJEPA2Model
 
 from reelspace.encoders.catalog import catalog, find
@@ -17,33 +17,15 @@ from reelspace.encoders.load import load_encoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument
 
-_CONFIG: dict[str, Any] = {
-    "model_type": "vjepa2",
-    "crop_size": 32,
-    "patch_size": 16,
-    "frames_per_clip": 8,
-    "tubelet_size": 2,
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "mlp_ratio": 2.0,
-    "pred_hidden_size": 24,
-    "pred_num_hidden_layers": 1,
-    "pred_num_attention_heads": 2,
-    "pred_num_mask_tokens": 2,
-    "pred_mlp_ratio": 4.0,
-    "num_pooler_layers": 2,
-}
-
 
 def _encoder(folder: Path, **changes: Any) -> EncoderSpec:
-    files = save(folder, _CONFIG, seeded(vjepa2(_CONFIG)))
+    files = save(folder, VJEPA2, seeded(vjepa2(VJEPA2)))
     return tiny(find("vjepa2-vitl-fpc64-256"), folder, files, side=32, outputs={"pooled": 48}, **changes)
 
 
 def _probe(folder: Path) -> EncoderSpec:
     names = {str(index): f"dive {index}" for index in range(5)}
-    files = save(folder, _CONFIG | {"id2label": names}, seeded(vjepa2(_CONFIG, classes=5)))
+    files = save(folder, VJEPA2 | {"id2label": names}, seeded(vjepa2(VJEPA2, classes=5)))
     like = find("vjepa2-vitl-fpc32-256-diving48")
     return tiny(like, folder, files, side=32, outputs={"pooled": 48, "logits": 5})
 
@@ -81,8 +63,8 @@ def test_the_predictor_has_to_be_in_the_file_and_is_not_kept(tmp_path: Path) -> 
     row = _encoder(tmp_path / "whole")
     names = [name for name, _ in load_encoder(row, device="cpu")._module.named_parameters()]
     assert not [name for name in names if "predictor" in name]
-    lacking = {name: tensor for name, tensor in seeded(vjepa2(_CONFIG)).items() if "mask_tokens" not in name}
-    save(tmp_path / "whole", _CONFIG, lacking)
+    lacking = {name: tensor for name, tensor in seeded(vjepa2(VJEPA2)).items() if "mask_tokens" not in name}
+    save(tmp_path / "whole", VJEPA2, lacking)
     with pytest.raises(FormatError, match=r"1 missing \(predictor\.embeddings\.mask_tokens\)"):
         load_encoder(row, device="cpu")
 
@@ -130,7 +112,7 @@ def test_the_layouts_of_full_size_checkpoints_have_as_many_parameters_as_their_c
     for row in rows:
         size = row.name.split("-")[1]
         width, layers, ratio = _FULL[size]
-        full = _CONFIG | {
+        full = VJEPA2 | {
             "hidden_size": width,
             "num_hidden_layers": layers,
             "mlp_ratio": ratio,
