@@ -131,6 +131,16 @@ def test_views_and_tiles_of_one_model_live_side_by_side(films: Path, tmp_path: P
     assert {"clips_colour-words.colour", "clips_colour-words.colour.views"} <= library.spaces().keys()
 
 
+def test_the_vectors_of_a_model_can_be_forgotten_and_made_anew(films: Path, tmp_path: Path):
+    library = Library(tmp_path / "anew", tmk=False)
+    library.add(films, encoders=["colour-words", "other-colours"], workers=1)
+    library.forget_vectors("colour-words")
+    assert "clips_colour-words.colour" not in library.spaces()
+    assert library.search("red", encoder="other-colours")
+    assert library.add(films, encoders=["colour-words"], workers=1).indexed == len(FILMS)
+    assert library.search("red", encoder="colour-words")
+
+
 def test_embed_gives_what_the_library_stores(library: Library, films: Path):
     made = embed(films, "colour-words")
     stored = library.embeddings()

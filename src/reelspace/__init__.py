@@ -1,4 +1,4 @@
-"""Turns videos into vectors, and vectors into answers: who copied this, which seconds, how do they line up.
+"""Turns videos into vectors, and vectors into answers: who copied this, which seconds, what is it, what is like it.
 
     >>> import reelspace
     >>> library = reelspace.Library("my-library")
@@ -7,6 +7,7 @@
     ...     for match in group.matches:
     ...         print(match.query, match.reference, match.segments[0])
     >>> reelspace.align("a.mp4", "b.mp4").offset_seconds
+    >>> reelspace.embed("a.mp4", "hiera-base-16x224")["a.mp4"]
 
 Names are imported when they are first used: importing the package loads no decoder, no database, no torch.
 """
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
     from reelspace.core.results import CopyGroup as CopyGroup
     from reelspace.core.results import CopyMatch as CopyMatch
     from reelspace.core.results import CopySegment as CopySegment
+    from reelspace.core.results import Hit as Hit
     from reelspace.core.space import Space as Space
     from reelspace.core.time import Span as Span
     from reelspace.core.video import Video as Video
+    from reelspace.encoders.load import load_encoder as load_encoder
     from reelspace.errors import ReelspaceError as ReelspaceError
     from reelspace.library import Library as Library
     from reelspace.media import open_video as open_video
     from reelspace.media import probe as probe
+    from reelspace.models import classify as classify
+    from reelspace.models import embed as embed
+    from reelspace.models import open_model as open_model
     from reelspace.pair import align as align
     from reelspace.pair import tmk_compare as tmk_compare
     from reelspace.pair import tmk_hash as tmk_hash
@@ -38,12 +44,17 @@ _HOMES = {
     "CopyGroup": "reelspace.core.results",
     "CopyMatch": "reelspace.core.results",
     "CopySegment": "reelspace.core.results",
+    "Hit": "reelspace.core.results",
     "Library": "reelspace.library",
     "ReelspaceError": "reelspace.errors",
     "Space": "reelspace.core.space",
     "Span": "reelspace.core.time",
     "Video": "reelspace.core.video",
     "align": "reelspace.pair",
+    "classify": "reelspace.models",
+    "embed": "reelspace.models",
+    "load_encoder": "reelspace.encoders.load",
+    "open_model": "reelspace.models",
     "open_video": "reelspace.media",
     "probe": "reelspace.media",
     "tmk_compare": "reelspace.pair",

@@ -224,6 +224,22 @@ class Library:
         folders = tuple(f"{name}/" for name in wanted)
         return self._store.forget({s for s in self._store.ledger() if s in wanted or s.startswith(folders)})
 
+    def forget_vectors(self, encoder: str) -> str:
+        """Drops the vectors of a model, so that it may be indexed again with other weights or settings.
+
+        Args:
+            encoder: ``NAME`` or ``NAME:OUTPUT``.
+
+        Returns:
+            the name of the space that is gone.
+
+        Raises:
+            InvalidArgument: when the library holds none of that model, or several.
+        """
+        space = self._model_space(encoder)
+        self._store.remove_space(space)
+        return str(space)
+
     def export(self, output: str | os.PathLike[str], *, what: str = "frames") -> int:
         """Writes ``frames``, ``signatures`` or ``videos`` to a ``.npz`` or ``.parquet`` file, with their space.
 

@@ -176,13 +176,17 @@ def forget(
     missing: Annotated[
         bool, typer.Option("--missing", help="All files that are not there any more, moved or deleted.")
     ] = False,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", "-e", metavar="NAME[:OUTPUT]", help="The vectors of this model instead."),
+    ] = None,
     library: Place = None,
     as_json: Json = False,
 ) -> None:
-    """Take files out of the library. The files themselves stay where they are."""
+    """Take files out of the library, or the vectors of a model. The files themselves stay where they are."""
     from reelspace.cli import indexing
 
-    indexing.forget(paths or (), missing=missing, library=library, as_json=as_json)
+    indexing.forget(paths or (), missing=missing, encoder=encoder, library=library, as_json=as_json)
 
 
 @app.command()

@@ -107,11 +107,24 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
         _print_failures([(entry.source, entry.reason or "") for entry in failed], limit=None)
 
 
-def forget(paths: Sequence[str], *, missing: bool, library: Path | None, as_json: bool) -> None:
+def forget(
+    paths: Sequence[str], *, missing: bool, encoder: str | None, library: Path | None, as_json: bool
+) -> None:
     """Runs `reelspace forget`."""
-    if not paths and not missing:
-        raise InvalidArgument("forget what? Name files or folders, or give --missing for all that are gone")
+    if not paths and not missing and encoder is None:
+        raise InvalidArgument(
+            "forget what? Name files or folders, or give --missing for all that are gone, or --encoder for a model"
+        )
     place = Library(library, create=False)
+    if encoder is not None:
+        if paths or missing:
+            raise InvalidArgument("forget either files or the vectors of a model, not both at once")
+        space = place.forget_vectors(encoder)
+        if as_json:
+            print_json({"library": place.path, "forgotten_space": space})
+        else:
+            console().print(f"Took the vectors of {shown(space)} out of {shown(str(place.path))}.")
+        return
     forgotten = place.forget([*paths, *(place.missing() if missing else ())])
     if as_json:
         print_json({"library": place.path, "forgotten": forgotten})

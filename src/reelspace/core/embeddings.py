@@ -24,7 +24,7 @@ class ClipSequence:
         space: the identity of the vectors.
 
     Raises:
-        InvalidArgument: when the arrays are not parallel.
+        InvalidArgument: when the arrays are not parallel, or a number is not finite.
     """
 
     starts_seconds: NDArray[np.float64]
@@ -39,6 +39,8 @@ class ClipSequence:
                 f"{n} starts, {len(self.ends_seconds)} ends and vectors {self.vectors.shape} of {self.space} "
                 f"({self.space.dimensions} dimensions) are not parallel"
             )
+        if not np.isfinite(self.vectors).all():
+            raise InvalidArgument(f"vectors are finite numbers, {self.space} has others; compute them in float32")
 
     def __len__(self) -> int:
         return len(self.vectors)

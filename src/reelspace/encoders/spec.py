@@ -218,7 +218,7 @@ class EncoderSpec:
         """
         if name in self.maps:
             raise InvalidArgument(
-                f"{name} of {self.name} is a map, more than one vector per clip: from Python, `load_encoder` gives it"
+                f"{name} of {self.name} is a map, more than one vector per clip; from Python, `load_encoder` has it"
             )
         if name not in self.outputs:
             raise UnknownName(f"output of {self.name}", name, self.outputs)

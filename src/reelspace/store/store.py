@@ -431,7 +431,7 @@ class Store:
         return indexed(vectors, k)
 
     def indexed(
-        self, space: Space | str, *, probes: int = 32, refine: int = 10
+        self, space: Space | str, *, probes: int = 128, refine: int = 10
     ) -> tuple[Embeddings, IndexedRows | None]:
         """`embeddings`, and how to search them by the index that `build_index` made; None where there is none.
 
@@ -529,7 +529,7 @@ class Store:
         return compacted
 
     def remove_space(self, space: Space | str) -> None:
-        """Drops the table of the frames of this space, else of its clips or signatures; the videos stay.
+        """Drops the table of the clips of this space, else of its frames or signatures; the videos stay.
 
         Raises:
             UnknownName: when the library holds no such vectors.
