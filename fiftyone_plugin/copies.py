@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,18 @@ class FindCopies(VideoOperator):
         library = Library(_place(dataset, ctx.params.get("library")))
         dataset.info[_NOTED] = str(library.path)
         dataset.save()
-        sources, failed = _known(library, paths)
-        failed |= _indexed(ctx, library, list(sources.values()))
+        sources, reasons = _known(library, paths)
+        broken = _indexed(ctx, library, list(sources.values()))
+        reasons |= {id_: broken[source] for id_, source in sources.items() if source in broken}
         ctx.set_progress(0.95, label="comparing")
-        groups = library.copies(threshold=ctx.params.get("threshold"))
-        found = _Found(dataset, sources, groups)
+        found = _Found(dataset, library.copies(threshold=ctx.params.get("threshold")))
         for id_ in paths:
-            reason = failed.get(sources.get(id_, id_))
-            values = {field: None, f"{field}_group": None} if reason else found.values(id_, field)
-            record(dataset, id_, values, field=field, error=reason)
-        broken = sum(sources.get(id_, id_) in failed for id_ in paths)
-        return Tally(len(paths) - broken, 0, broken)
+            if id_ in reasons:
+                values, group = None, None
+            else:
+                values, group = found.detections(id_, sources[id_]), found.group(sources[id_])
+            record(dataset, id_, {field: values, f"{field}_group": group}, field=field, error=reasons.get(id_))
+        return Tally(len(paths) - len(reasons), 0, len(reasons))
 
     def __call__(
         self,
@@ -142,35 +143,46 @@ def _known(library: Library, paths: Mapping[str, str]) -> tuple[dict[str, str], 
 def _indexed(ctx: foo.ExecutionContext, library: Library, sources: list[str]) -> dict[str, str]:
     """Brings the library up to date; {file: why it cannot be used}."""
     finished = 0
+    with fo.ProgressBar(total=len(sources), iters_str="videos") as bar:
 
-    def tell(event: Event) -> None:
-        nonlocal finished
-        if isinstance(event, FileDone):
-            finished += 1
-            share = 0.9 * finished / len(sources)
-            ctx.set_progress(share, label=f"{finished} of {len(sources)} files, {event.outcome}: {event.source}")
+        def tell(event: Event) -> None:
+            nonlocal finished
+            if isinstance(event, FileDone):
+                finished += 1
+                bar.update()
+                share = 0.9 * finished / len(sources)
+                ctx.set_progress(
+                    share, label=f"{finished} of {len(sources)} files, {event.outcome}: {event.source}"
+                )
 
-    report = library.add(sources, on_event=tell)
+        report = library.add(sources, on_event=tell)
     return {file.source: file.reason or "failed" for file in (*report.failed, *report.known_failures)}
 
 
 class _Found:
     """Groups of copies as values of samples."""
 
-    def __init__(self, dataset: fo.Dataset, sources: Mapping[str, str], groups: list[CopyGroup]) -> None:
-        self._dataset, self._sources = dataset, sources
-        self._ids = {source: id_ for id_, source in sources.items()}
-        self._group = {file: number for number, group in enumerate(groups, start=1) for file in group.files}
+    def __init__(self, dataset: fo.Dataset, groups: Sequence[CopyGroup]) -> None:
+        self._dataset = dataset
+        ids, paths = dataset.values(["id", "filepath"])
+        self._ids = dict(zip(paths, ids, strict=True))
+        self._groups = {file: number for number, group in enumerate(groups, start=1) for file in group.files}
         self._stretches = defaultdict(list)
         for group in groups:
             for file, other, stretch in _both_ways(group):
                 self._stretches[file].append((other, stretch))
 
-    def values(self, id_: str, field: str) -> dict[str, Any]:
-        """What is written to a sample."""
-        source = self._sources[id_]
-        frames = _Frames(self._dataset[id_], source) if source in self._stretches else None
-        detections = [
+    def group(self, source: str) -> int | None:
+        """Number of the group of files that share footage, the most certain one first."""
+        return self._groups.get(source)
+
+    def detections(self, id_: str, source: str) -> fo.TemporalDetections:
+        """The stretches of a sample that others show; none where it shares nothing."""
+        stretches = self._stretches[source]
+        if not stretches:
+            return fo.TemporalDetections()
+        frames = _Frames(self._dataset[id_], source)
+        found = [
             fo.TemporalDetection(
                 label=Path(other).name,
                 support=frames.of(Span(stretch["start_seconds"], stretch["end_seconds"])),
@@ -178,20 +190,19 @@ class _Found:
                 matched_filepath=other,
                 **stretch,
             )
-            for other, stretch in self._stretches[source]
+            for other, stretch in stretches
         ]
-        return {field: fo.TemporalDetections(detections=detections), f"{field}_group": self._group.get(source)}
+        return fo.TemporalDetections(detections=found)
 
 
 def _both_ways(group: CopyGroup) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(file, the other one, a stretch of the file that the other one shows), best first, for both files of a pair."""
+    """(file, other, a stretch of the file that the other shows), best first, for both files of each pair."""
     for match in group.matches:
         for segment in match.segments:
             shared = {"confidence": segment.score, "mirrored": segment.mirrored}
-            there = segment.reference
-            here = segment.query
-            yield match.query, match.reference, shared | _seconds(here, there) | {"speed": segment.speed}
-            yield match.reference, match.query, shared | _seconds(there, here) | {"speed": 1 / segment.speed}
+            query, reference = segment.query, segment.reference
+            yield match.query, match.reference, shared | _seconds(query, reference) | {"speed": segment.speed}
+            yield match.reference, match.query, shared | _seconds(reference, query) | {"speed": 1 / segment.speed}
 
 
 def _seconds(here: Span, there: Span) -> dict[str, float]:

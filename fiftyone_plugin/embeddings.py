@@ -57,9 +57,10 @@ class _Wanted:
             require_normalizable(self.output)
 
     def vector(self, made: Computed) -> NDArray[np.float32]:
-        """float32 (D,): the mean over the windows, or crops, that were read; of unit length where that is wanted."""
+        """float32 (D,): the mean over all windows and crops that were read; of unit length where that is wanted."""
         vector = made.pooled().vectors[self.output][0]
-        return vector / max(float(np.linalg.norm(vector)), 1e-12) if self.normalize else vector
+        length = max(float(np.linalg.norm(vector)), 1e-12) if self.normalize else 1.0
+        return np.asarray(vector / length, np.float32)
 
 
 class _Embeddings(VideoOperator):

@@ -14,7 +14,7 @@ from reelspace.models import require_normalizable
 
 __all__ = ["WINDOWS", "choice", "encoder", "field_name", "licence", "normalize", "run_options", "windows"]
 
-WINDOWS: Mapping[Mode, str] = {
+WINDOWS: Mapping[str, str] = {
     "squashed": "All of the video, squashed to the frames the model reads, as the original Hiera plugin does",
     "views": "The clips and crops of the model's own paper, averaged",
     "tiled": "Windows side by side over all of the video, averaged",
@@ -39,7 +39,7 @@ def choice(
 
 def windows(inputs: types.Object, *, default: Mode) -> None:
     """Which parts of a video the model reads."""
-    choice(inputs, "windows", dict(WINDOWS), label="What the model reads", default=default, few=True)
+    choice(inputs, "windows", WINDOWS, label="What the model reads", default=default, few=True)
 
 
 def field_name(inputs: types.Object, name: str, *, label: str, default: str | None = None) -> None:

@@ -30,7 +30,7 @@ class NotInstalled(foo.Operator):
         inputs.view("missing", types.Error(label=_REMEDY), invalid=True, error_message=_REMEDY)
         return types.Property(inputs)
 
-    def execute(self, ctx: foo.ExecutionContext) -> None:
+    def execute(self, ctx: foo.ExecutionContext) -> None:  # noqa: ARG002 # FiftyOne's signature
         """Refuses."""
         raise ModuleNotFoundError(_REMEDY, name="reelspace")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -14,7 +14,7 @@ from .samples import Tally
 
 __all__ = ["Outcome", "VideoOperator"]
 
-Outcome = foo.executor.ExecutionResult | asyncio.Future[foo.executor.ExecutionResult]
+Outcome: TypeAlias = foo.executor.ExecutionResult | asyncio.Future[foo.executor.ExecutionResult]
 
 
 class VideoOperator(foo.Operator):

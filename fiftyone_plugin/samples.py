@@ -113,15 +113,19 @@ def write_encoded(
     for id_, path in todo.items():
         samples[path].append(id_)
     done = failed = 0
-    for outcome in encode_videos(list(samples), [model], batch=batch):
-        broken = isinstance(outcome, MediaError)
-        written = None if broken else value(outcome.made[0])
-        for id_ in samples[outcome.source]:
-            record(dataset, id_, {field: written}, field=field, error=outcome.reason if broken else None)
-            done, failed = done + (not broken), failed + broken
-        ctx.set_progress(
-            (done + failed) / len(todo), label=f"{done + failed} of {len(todo)} videos, {failed} failed"
-        )
+    with fo.ProgressBar(total=len(samples), iters_str="videos") as bar:
+        for outcome in bar(encode_videos(list(samples), [model], batch=batch)):
+            showing = samples[outcome.source]
+            if isinstance(outcome, MediaError):
+                written, error = None, outcome.reason
+                failed += len(showing)
+            else:
+                written, error = value(outcome.made[0]), None
+                done += len(showing)
+            for id_ in showing:
+                record(dataset, id_, {field: written}, field=field, error=error)
+            share = (done + failed) / len(todo)
+            ctx.set_progress(share, label=f"{done + failed} of {len(todo)} videos, {failed} failed")
     return Tally(done, len(everything) - len(todo), failed)
 
 

@@ -47,6 +47,22 @@ weights.folder = "."
 """
 
 
+# What others' code says while it is imported or runs, and that is not ours to mend.
+OF_OTHERS = (
+    "ignore:Passing a class to strawberry.scalar:DeprecationWarning",
+    "ignore:No uuidRepresentation is specified:DeprecationWarning:mongoengine",
+    "ignore:Tensorflow not installed:ImportWarning:umap",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The hook is told of all tests, whichever folder they are in."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            for known in OF_OTHERS:
+                item.add_marker(pytest.mark.filterwarnings(known))
+
+
 @pytest.fixture(scope="session", name="fo")
 def fixture_fo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """FiftyOne, without a MongoDB server: mongomock under pymongo and mongoengine."""
@@ -68,10 +84,11 @@ def fixture_fo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]
         }.items():
             patched.setenv(f"FIFTYONE_{name}", str(value))
         import mongoengine
-        import mongomock
+        import mongomock.gridfs
         import pymongo
         from mongomock.store import ServerStore
 
+        mongomock.gridfs.enable_gridfs_integration()  # where results of the brain are kept
         store = ServerStore()  # one, so that both clients see the same data
 
         class InMemory(mongomock.MongoClient):
