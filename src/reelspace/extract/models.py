@@ -39,7 +39,7 @@ class Model:
 
     Raises:
         UnknownName: for an output the encoder does not have.
-        InvalidArgument: for a clip of another number of frames than it was made for.
+        InvalidArgument: for a clip of another number of frames than it was made for, or a mode it cannot read in.
     """
 
     encoder: Encoder
@@ -56,6 +56,11 @@ class Model:
             )
         if isinstance(self.encoder, PictureEncoder) and self.clip.mode != "tiled":
             raise InvalidArgument(f"{self.encoder.spec.name} describes single pictures; give windows='tiled'")
+        if self.clip.mode == "squashed" and self.encoder.spec.preprocessing.side is None:
+            raise InvalidArgument(
+                f"{self.encoder.spec.name} reads pictures at their own shape, and squashed clips are of one size; "
+                "give windows='tiled' or 'views'"
+            )
         if self.clip.crops == 3 and self.clip.mode == "views" and self.encoder.spec.preprocessing.crop is None:
             raise InvalidArgument(f"{self.encoder.spec.name} sees whole pictures; it has no crops to the sides")
 
