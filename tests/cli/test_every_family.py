@@ -1,4 +1,4 @@
-"""Every family of the catalog, from checkpoints in their published layouts, through the command, on real footage."""
+"""Every family of the catalog, from checkpoints in their published layouts, through the command on real footage."""
 
 from __future__ import annotations
 
