@@ -201,3 +201,20 @@ def test_a_name_may_say_its_output():
     assert open_model("colour-words:logits").outputs == ("logits",)
     with pytest.raises(UnknownName, match="output of colour-words"):
         open_model("colour-words:color")
+
+
+def test_a_model_of_pictures_aligns_two_recordings(tmp_path: Path):
+    from reelspace.pair import align
+
+    random = np.random.default_rng(3)
+    scenes = random.integers(0, 256, (40, 6, 8, 3), dtype=np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    for name, first in (("a.mp4", 0), ("b.mp4", 12)):
+        with VideoWriter(tmp_path / name, 64, 48, Fraction(10)) as writer:
+            for scene in scenes[first : first + 28]:
+                for _ in range(5):
+                    writer.write(scene)
+    for encoder in ("reelprint", "pdqf"):
+        found = align(tmp_path / "a.mp4", tmp_path / "b.mp4", method="tmk", encoder=encoder)
+        assert found.offset_seconds == pytest.approx(6.0, abs=0.15)
+    with pytest.raises(InvalidArgument, match="reads clips of 4 frames"):
+        align(tmp_path / "a.mp4", tmp_path / "b.mp4", encoder="colour-words")

@@ -24,15 +24,20 @@ from reelspace.core.machine import available_cores
 from reelspace.core.results import Alignment, CopySegment
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
+from reelspace.core.video import Video
 from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
-from reelspace.extract.fingerprint import Fingerprints, fingerprint
+from reelspace.extract.encode import encode_videos
+from reelspace.extract.fingerprint import fingerprint
+from reelspace.extract.models import Model, rows_of
 from reelspace.extract.plan import Plan, TmkSigner, descriptor_of
 from reelspace.media.sources import find_videos
+from reelspace.models import open_model
 from reelspace.tasks import copies
 
-__all__ = ["ALIGN_METHODS", "Pair", "align", "tmk_compare", "tmk_hash", "tmk_hashes"]
+__all__ = ["ALIGN_METHODS", "Pair", "Side", "align", "tmk_compare", "tmk_hash", "tmk_hashes"]
 
 ALIGN_METHODS = ("auto", *OFFSET_METHODS, "segments")
 """``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes
@@ -45,7 +50,12 @@ _PICTURE_ROWS = 800
 
 
 def align(
-    a: str | os.PathLike[str], b: str | os.PathLike[str], *, method: str = "auto", threshold: float | None = None
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    method: str = "auto",
+    threshold: float | None = None,
+    encoder: str | EncoderSpec | Model | None = None,
 ) -> Alignment:
     """How two videos line up in time; each is decoded once.
 
@@ -56,15 +66,34 @@ def align(
         b: path or URL.
         method: a name in `ALIGN_METHODS`.
         threshold: least score of the copied segments that come along; None for `tasks.copies.DEFAULT_THRESHOLD`.
+        encoder: a model of pictures whose frames give the offset instead of PDQF's: a name of the catalog such as
+            ``sscd-disc-mixup`` or ``rmac-resnet34``, or what `open_model` gave.
 
     Raises:
-        UnknownName: for another method.
+        UnknownName: for another method, or encoder.
         MediaError: when one of the files cannot be read.
         InvalidArgument: for ``segments`` when the two share no footage.
     """
     if method not in ALIGN_METHODS:
         raise UnknownName("alignment method", method, ALIGN_METHODS)
-    return Pair.read(a, b).align(method=method, threshold=threshold)
+    return Pair.read(a, b, encoder=encoder).align(method=method, threshold=threshold)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """One of two videos.
+
+    Attributes:
+        video: what the container says.
+        duration_seconds: as the pictures bear it out.
+        frames: one vector per picture, which give one offset for the whole.
+        rows: what copied stretches are found by.
+    """
+
+    video: Video
+    duration_seconds: float
+    frames: FrameSequence
+    rows: FrameSequence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,31 +101,62 @@ class Pair:
     """Two videos, decoded once, ready for every question about the two.
 
     Attributes:
-        a: fingerprints of A: PDQF of 15 frames per second, and the rows copies are found by.
+        a: of A: the frames that give one offset for the whole (PDQF's, 15 per second, unless another encoder was
+            asked for), and the rows copies are found by.
         b: likewise of B.
     """
 
-    a: Fingerprints
-    b: Fingerprints
+    a: Side
+    b: Side
 
     @classmethod
-    def read(cls, a: str | os.PathLike[str], b: str | os.PathLike[str]) -> Pair:
+    def read(
+        cls,
+        a: str | os.PathLike[str],
+        b: str | os.PathLike[str],
+        *,
+        encoder: str | EncoderSpec | Model | None = None,
+    ) -> Pair:
         """Decodes both, side by side.
 
         Raises:
-            InvalidArgument: when one of them is not one file.
+            InvalidArgument: when one of them is not one file, or the encoder does not read single pictures.
             MediaError: when one of them cannot be read.
         """
+        if encoder is not None:
+            return cls._read_with(encoder, a, b)
         plan = Plan(encoders=(Pdqf(), PdqfViews()))
         sources = [_one_video(path) for path in (a, b)]
         threads = max(1, available_cores() // 2)
         with _decoders(2) as (pool, go_on):
 
-            def one(source: str) -> Fingerprints:
+            def one(source: str) -> Side:
                 # Nobody asks for the content id, so the file is not read for it.
-                return fingerprint(source, plan, video_id=source, threads=threads, on_progress=go_on)
+                made = fingerprint(source, plan, video_id=source, threads=threads, on_progress=go_on)
+                return Side(made.video, made.duration_seconds, *made.sequences)
 
             return cls(*pool.map(one, sources))
+
+    @classmethod
+    def _read_with(
+        cls, encoder: str | EncoderSpec | Model, a: str | os.PathLike[str], b: str | os.PathLike[str]
+    ) -> Pair:
+        model = encoder if isinstance(encoder, Model) else open_model(encoder)
+        if not model.in_frames:
+            raise InvalidArgument(
+                f"aligning goes by single pictures, and {model.encoder.spec.name} reads clips of "
+                f"{model.clip.frames} frames; take a model of pictures, such as sscd-disc-mixup"
+            )
+        sources = [_one_video(path) for path in (a, b)]
+        sides: dict[str, Side] = {}
+        for outcome in encode_videos(sources, [model], encoders=(PdqfViews(),)):
+            if isinstance(outcome, MediaError):
+                raise outcome
+            length = outcome.duration_seconds
+            rows = rows_of(model, outcome.made[0], model.outputs[0], decoding="exact", duration_seconds=length)
+            if isinstance(rows, FrameSequence):
+                sides[outcome.source] = Side(outcome.video, length, rows, outcome.sequences[0])
+        return cls(*(sides[source] for source in sources))
 
     def align(self, *, method: str = "auto", threshold: float | None = None) -> Alignment:
         """The offset by one method, with the copied segments beside it; arguments and errors as in `align`."""
@@ -105,9 +165,7 @@ class Pair:
         segments = self.segments(threshold=threshold)
         if method == "segments":
             return self._by_segments(segments)
-        whole = align_sequences(
-            self.a.sequences[0], self.b.sequences[0], method="tmk" if method == "auto" else method
-        )
+        whole = align_sequences(self.a.frames, self.b.frames, method="tmk" if method == "auto" else method)
         if method == "auto" and segments:
             by_segments = self._by_segments(segments)
             agree = abs(whole.offset_seconds - by_segments.offset_seconds) <= _NEAR_SECONDS
@@ -118,14 +176,14 @@ class Pair:
     def segments(self, *, threshold: float | None = None) -> list[CopySegment]:
         """Stretches of A (query) that show stretches of B (reference), best first."""
         least = copies.DEFAULT_THRESHOLD if threshold is None else threshold
-        return [s for s in copies.compare(self.a.sequences[1], self.b.sequences[1]) if s.score >= least]
+        return [s for s in copies.compare(self.a.rows, self.b.rows) if s.score >= least]
 
     def similarity(self) -> NDArray[np.float32]:
         """Frame against frame, float32 (Ta, Tb), thinned to about 800 frames of either.
 
         Under the look (crop, mirroring, turn) that shows most in common.
         """
-        return copies.best_similarity(*(_thinned(side.sequences[1]) for side in (self.a, self.b))).matrix
+        return copies.best_similarity(*(_thinned(side.rows) for side in (self.a, self.b))).matrix
 
     def plot(self, alignment: Alignment, path: str | os.PathLike[str]) -> Path:
         """Draws similarity, segments and the score of every offset.
@@ -167,7 +225,7 @@ class Pair:
 
     def _diagonals(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Offsets in seconds, and at each the mean similarity of frames that meet, over the most that can meet."""
-        seen = copies.best_similarity(*(_thinned(side.sequences[1]) for side in (self.a, self.b)))
+        seen = copies.best_similarity(*(_thinned(side.rows) for side in (self.a, self.b)))
         apart = seen.query_times[:, None] - seen.reference_times
         step = max(
             float(np.median(np.diff(t))) if len(t) > 1 else 1.0 for t in (seen.query_times, seen.reference_times)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reelspace.alignment.tmk import write_tmk
+from reelspace.cli.embedding import licence_notice
 from reelspace.cli.output import console, count, notices, print_json, print_rows, shortened, shown
 from reelspace.core.time import Span
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
@@ -18,10 +19,21 @@ from reelspace.pair import tmk_compare as compare_hashes
 __all__ = ["align", "tmk_compare", "tmk_hash"]
 
 
-def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None, as_json: bool) -> None:
+def align(
+    a: str,
+    b: str,
+    *,
+    method: str,
+    encoder: str | None,
+    plot: Path | None,
+    render: Path | None,
+    as_json: bool,
+) -> None:
     """Runs `reelspace align`."""
     _check(method, plot, render)
-    pair = Pair.read(a, b)
+    if encoder is not None:
+        licence_notice([encoder])
+    pair = Pair.read(a, b, encoder=encoder)
     alignment = pair.align(method=method)
     written = {}
     if plot is not None:
@@ -36,6 +48,7 @@ def align(a: str, b: str, *, method: str, plot: Path | None, render: Path | None
             "a": a,
             "b": b,
             "method": alignment.method,
+            "encoder": encoder,
             "offset_seconds": alignment.offset_seconds,
             "score": alignment.score,
             "overlap_a": alignment.overlap_a,

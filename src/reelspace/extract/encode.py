@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from reelspace.core.machine import available_cores
+from reelspace.core.sequence import FrameSequence
 from reelspace.core.video import Video
+from reelspace.encoders.encoder import FrameEncoder
 from reelspace.errors import MediaError
 from reelspace.extract.clips import Clips
 from reelspace.extract.fingerprint import Fingerprints, fingerprint
@@ -30,18 +32,21 @@ class Encoded:
         video: what the container says.
         duration_seconds: as the pictures bear it out.
         made: of each model, in the order given.
+        sequences: of each frame encoder, in the order given.
     """
 
     source: str
     video: Video
     duration_seconds: float
     made: tuple[Computed, ...]
+    sequences: tuple[FrameSequence, ...] = ()
 
 
 def encode_videos(
     sources: Iterable[str],
     models: Sequence[Model],
     *,
+    encoders: tuple[FrameEncoder, ...] = (),
     workers: int | None = None,
     batch: int | None = None,
     fast: bool = False,
@@ -56,6 +61,7 @@ def encode_videos(
     Args:
         sources: paths and URLs.
         models: what to compute.
+        encoders: the package's own frame encoders, for whole sequences from the same decode pass.
         workers: files decoded at the same time; None for one per core.
         batch: clips computed at a time; None for what suits the device.
         fast: see `media.open_video`.
@@ -63,7 +69,7 @@ def encode_videos(
         on_progress: told (source, second of the video) now and then, in the thread that decodes.
     """
     files = list(dict.fromkeys(sources))
-    plan = Plan(readings=readings_of(models), fast=fast, keep_partial=keep_partial)
+    plan = Plan(encoders, readings=readings_of(models), fast=fast, keep_partial=keep_partial)
     run = _Run(plan, models, batch=batch, on_progress=on_progress)
     pool = ThreadPoolExecutor(workers or available_cores(), thread_name_prefix="reelspace decoder")
     try:
@@ -138,7 +144,7 @@ class _Run:
         for source, found in self._computer.take():
             made = self._decoded.pop(source)
             computed = tuple(found[i] for i in self._every)
-            yield Encoded(source, made.video, made.duration_seconds, computed)
+            yield Encoded(source, made.video, made.duration_seconds, computed, made.sequences)
 
     def stop(self) -> None:
         """Ends the threads."""
