@@ -45,16 +45,17 @@ class ClassifyVideos(VideoOperator):
 
     def check(self, params: Mapping[str, Any]) -> None:
         _classifier(params["encoder"])
-        if params.get("windows", "views") not in forms.WINDOWS:
-            raise UnknownName("windows", params["windows"], forms.WINDOWS)
-        if params.get("top_k", 5) < 1:
-            raise InvalidArgument(f"at least one class is named, got {params['top_k']}")
+        windows, top_k = params.get("windows") or "views", params.get("top_k", 5)
+        if windows not in forms.WINDOWS:
+            raise UnknownName("windows", windows, forms.WINDOWS)
+        if top_k < 1:
+            raise InvalidArgument(f"at least one class is named, got {top_k}")
 
     def work(self, ctx: foo.ExecutionContext) -> Tally:
-        field = ctx.params.get("label_field", "classes")
+        field = ctx.params.get("label_field") or "classes"
         require_field(ctx.dataset, field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classifications)
         row = _classifier(ctx.params["encoder"])
-        model = open_model(row, outputs=("logits",), windows=ctx.params.get("windows", "views"))
+        model = open_model(row, outputs=("logits",), windows=ctx.params.get("windows") or "views")
         names = model.encoder.labels or tuple(f"class {i}" for i in range(row.outputs["logits"]))
         count = ctx.params.get("top_k", 5)
         return write_encoded(
@@ -64,7 +65,7 @@ class ClassifyVideos(VideoOperator):
             lambda made: _likeliest(made, names, count),
             identity=str(model.space("logits")),
             batch=ctx.params.get("batch_size"),
-            skip_computed=ctx.params.get("skip_computed", False),
+            skip_computed=bool(ctx.params.get("skip_computed")),
         )
 
     def __call__(

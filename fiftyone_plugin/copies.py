@@ -21,7 +21,7 @@ from reelspace.media import probe
 
 from . import forms
 from .operator_base import Outcome, VideoOperator
-from .samples import Tally, record, require_field, targets
+from .samples import Tally, every_video, record, require_field, targets
 
 __all__ = ["FindCopies"]
 
@@ -74,7 +74,7 @@ class FindCopies(VideoOperator):
             raise InvalidArgument(f"scores are in [0, 1], got a threshold of {threshold}")
 
     def work(self, ctx: foo.ExecutionContext) -> Tally:
-        dataset, field = ctx.dataset, ctx.params.get("field", "copies")
+        dataset, field = ctx.dataset, ctx.params.get("field") or "copies"
         paths = dict(zip(*targets(ctx).values(["id", "filepath"]), strict=True))
         require_field(dataset, field, fo.EmbeddedDocumentField, embedded_doc_type=fo.TemporalDetections)
         for name, kind in _ATTRIBUTES.items():
@@ -164,7 +164,7 @@ class _Found:
 
     def __init__(self, dataset: fo.Dataset, groups: Sequence[CopyGroup]) -> None:
         self._dataset = dataset
-        ids, paths = dataset.values(["id", "filepath"])
+        ids, paths = every_video(dataset).values(["id", "filepath"])
         self._ids = dict(zip(paths, ids, strict=True))
         self._groups = {file: number for number, group in enumerate(groups, start=1) for file in group.files}
         self._stretches = defaultdict(list)

@@ -82,7 +82,7 @@ class _Embeddings(VideoOperator):
             wanted.vector,
             identity=f"{model.space(wanted.output)}{', unit length' if wanted.normalize else ''}",
             batch=ctx.params.get("batch_size"),
-            skip_computed=ctx.params.get("skip_computed", False),
+            skip_computed=bool(ctx.params.get("skip_computed")),
         )
 
 
@@ -125,8 +125,8 @@ class ComputeHieraVideoEmbeddings(_Embeddings):
             rows[model, checkpoint],
             params["embedding_types"],
             params["emb_field"],
-            params.get("windows", "squashed"),
-            params.get("normalize", False),
+            params.get("windows") or "squashed",
+            bool(params.get("normalize")),
         )
 
     def __call__(
@@ -205,7 +205,7 @@ class ComputeVideoEmbeddings(_Embeddings):
             params.get("output") or output or row.default_output,
             params["emb_field"],
             params.get("windows") or _usual_windows(row),
-            params.get("normalize", False),
+            bool(params.get("normalize")),
         )
 
     def __call__(

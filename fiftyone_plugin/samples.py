@@ -15,7 +15,7 @@ from reelspace.errors import InvalidArgument, MediaError
 from reelspace.extract.encode import encode_videos
 from reelspace.extract.models import Computed, Model
 
-__all__ = ["Tally", "error_field", "record", "require_field", "targets", "write_encoded"]
+__all__ = ["Tally", "error_field", "every_video", "record", "require_field", "targets", "write_encoded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ def targets(ctx: foo.ExecutionContext) -> fo.Dataset | fo.DatasetView:
     if len(view) and view.media_type != fo.core.media.VIDEO:
         raise InvalidArgument(f"these operators read videos, the target holds samples of type {view.media_type!r}")
     return view
+
+
+def every_video(dataset: fo.Dataset) -> fo.Dataset | fo.DatasetView:
+    """All of them: of a grouped dataset, which shows one slice at a time, those of every slice."""
+    grouped = dataset.media_type == fo.core.media.GROUP
+    return dataset.select_group_slices(media_type=fo.core.media.VIDEO) if grouped else dataset
 
 
 def error_field(field: str) -> str:
@@ -105,7 +111,7 @@ def write_encoded(
     """
     dataset, view = ctx.dataset, targets(ctx)
     everything = dict(zip(*view.values(["id", "filepath"]), strict=True))
-    having = set(dataset.match({field: {"$ne": None}}).values("id"))
+    having = set(every_video(dataset).match({field: {"$ne": None}}).values("id"))
     todo = {id_: path for id_, path in everything.items() if not (skip_computed and id_ in having)}
     _claim(dataset, field, identity, model, kept=len(having - todo.keys()))
 
@@ -135,8 +141,8 @@ def _claim(dataset: fo.Dataset, field: str, identity: str, model: Model, *, kept
     held = (declared.info or {}).get("reelspace")
     if kept and held != identity:
         raise InvalidArgument(
-            f"{kept} samples keep their value of {field!r}, made as {held or 'nobody wrote down'}, which cannot be "
-            f"compared with {identity}; choose another field, or compute all of the dataset without skipping"
+            f"samples that would keep their value of {field!r}: {kept}; made as {held or 'nobody wrote down'}, it "
+            f"cannot be compared with {identity}; choose another field, or compute the whole dataset, skipping none"
         )
     if held != identity:
         dataset.clear_sample_field(field)  # else a run that is stopped would leave both kinds behind
