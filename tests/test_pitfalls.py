@@ -1,4 +1,4 @@
-"""The sixteen silent faults of the field (../shared/facts/models.md, section 0), and the tests that catch each of them.
+"""The sixteen silent faults of the field (../shared/facts/models.md, section 0), and which tests catch each.
 
 `CAUGHT_BY` names them; that they are there is tested here, and what they miss is tested below: the same faults by
 another door, ``hf:ORG/NAME``.

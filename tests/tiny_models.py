@@ -44,11 +44,11 @@ from reelspace.encoders.models.sscd import Sscd
 from reelspace.encoders.resnet import BasicBlock, ResNet
 from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
 
-sys.path[:0] = [str(Path(__file__).parent / "encoders"), str(Path(__file__).parent / "encoders" / "models")]
+sys.path.insert(0, str(Path(__file__).parent / "encoders"))
 
-import published  # noqa: E402 # from beside the tests of encoders
-from bundle_writer import write_bundle  # noqa: E402
-from test_i3d import variables  # noqa: E402
+import published  # from beside the tests of encoders
+from bundle_writer import write_bundle
+from tensorflow_names import variables
 
 HERE = Path(__file__).parent
 of_hiera = SimpleNamespace(**run_path(str(HERE / "parity" / "make_hiera.py")))

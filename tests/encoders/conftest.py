@@ -1,4 +1,4 @@
-"""A hub on this machine, and an empty store for each test; this folder on the path, for processes of their own."""
+"""A hub on this machine, and an empty store for each test; this folder and the one above on the path."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hub_server import HubServer, serving

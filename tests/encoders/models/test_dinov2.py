@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
+import tiny_models
 from reelspace.encoders.catalog import dinov2, find
 from reelspace.encoders.load import load_encoder
 from reelspace.encoders.preprocess import crops_of
-from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
+from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -22,33 +23,12 @@ MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 @pytest.fixture(scope="module")
 def model() -> Dinov2Model:
-    torch.manual_seed(0)
-    config = Dinov2Config(
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=70,
-        patch_size=14,
-        layerscale_value=0.5,
-    )
-    made = Dinov2Model(config).eval()
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return made
+    return tiny_models.dinov2()
 
 
 @pytest.fixture
 def row(model: Dinov2Model, tmp_path: Path) -> EncoderSpec:
-    model.save_pretrained(tmp_path)
-    full = find("dinov2-base")
-    return replace(
-        full,
-        name="tiny-dinov2",
-        preprocessing=replace(full.preprocessing, size=48, crop=42),
-        outputs={"frames": 24},
-        weights=Weights((WeightFile("config.json"), WeightFile("model.safetensors")), folder=str(tmp_path)),
-    )
+    return tiny_models.dinov2_row(tmp_path, model)
 
 
 def _pictures() -> np.ndarray:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from runpy import run_path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,43 +18,19 @@ from reelspace.encoders.hiera_blocks import from_units, to_units, trunk_options
 from reelspace.encoders.load import load_encoder
 from reelspace.encoders.models.hiera import Hiera
 from reelspace.encoders.models.hiera_mae import MaskedHiera
-from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
+from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument, UnknownName
+from tiny_models import HIERA_DECODER as DECODER
+from tiny_models import HIERA_TRUNK as TRUNK
+from tiny_models import hiera_row as tiny
+from tiny_models import hiera_tensors as weights_of
+from tiny_models import of_hiera as made
+from tiny_models import untrained
 
-made = SimpleNamespace(**run_path(str(Path(__file__).parents[2] / "parity" / "make_hiera.py")))
 FINE_TUNED, PRE_TRAINED, WITH_DECODER = (
     find(name) for name in ("hiera-base-16x224", "hiera-base-16x224-mae", "mae-hiera-base-16x224")
 )
-TRUNK = {"embed_dim": 8, "heads": 1, "stages": [1, 2, 3, 2]}
-DECODER = {"decoder_dim": 16, "decoder_heads": 4, "decoder_depth": 2}
 FILES = {"hub": "model.safetensors", "pth": "hiera.pth"}
-
-
-def tiny(row: EncoderSpec, folder: Path, file: str) -> EncoderSpec:
-    outputs = {"terminal": 64, "hierarchical": 120} | ({"logits": 5} if "logits" in row.outputs else {})
-    return replace(
-        row,
-        clip=replace(row.clip, frames=6),
-        preprocessing=replace(row.preprocessing, crop=64),
-        outputs=outputs,
-        options=TRUNK | (DECODER if "decoder_dim" in row.options else {}),
-        labels=None,
-        weights=Weights((WeightFile(file),), folder=str(folder)),
-    )
-
-
-def weights_of(kind: type) -> dict[str, Tensor]:
-    """As published: ``Hiera`` with its head, or ``MaskedHiera`` with its decoder."""
-    sizes = {"frames": 6, "side": 64, **TRUNK}
-    with torch.device("meta"):
-        network = Hiera(classes=5, **sizes) if kind is Hiera else MaskedHiera(**DECODER, **sizes)
-    return made.seeded({name: value.shape for name, value in network.state_dict().items()})
-
-
-def untrained(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With norm and head as the original initialises them, which is what the hub's mae_k400 files hold."""
-    initial = {"norm.weight": torch.ones(64), "norm.bias": torch.full((64,), 0.02)}
-    return {**tensors, **initial, "head.projection.bias": torch.full((5,), 2e-5)}
 
 
 def saved(tensors: Mapping[str, Tensor], folder: Path, layout: str) -> str:

@@ -19,30 +19,17 @@ from reelspace.encoders.models.rmac import Rmac, regions
 from reelspace.encoders.pca import Pca, fit_pca, save_pca
 from reelspace.encoders.preprocess import crops_of
 from reelspace.encoders.resnet import BasicBlock, ResNet
-from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
+from reelspace.encoders.spec import EncoderSpec, WeightFile
 from reelspace.errors import FormatError, InvalidArgument
 from reelspace.media import open_video
-
-WIDTH = 8
-CHANNELS = WIDTH * 8
-
-
-def seeded_net(width: int = WIDTH) -> ResNet:
-    torch.manual_seed(0)
-    return ResNet(BasicBlock, (3, 4, 6, 3), width=width).eval()
+from tiny_models import RMAC_CHANNELS as CHANNELS
+from tiny_models import resnet34 as seeded_net
+from tiny_models import rmac_row
 
 
 @pytest.fixture
 def plain(tmp_path: Path) -> EncoderSpec:
-    """``rmac-resnet34-plain`` with an eighth of the channels and seeded weights in the published layout."""
-    save_file(seeded_net().state_dict(), tmp_path / "model.safetensors")
-    row = find("rmac-resnet34-plain")
-    return replace(
-        row,
-        outputs={"frames": CHANNELS},
-        weights=Weights((WeightFile("model.safetensors"),), folder=str(tmp_path)),
-        options={**row.options, "width": WIDTH},
-    )
+    return rmac_row(tmp_path)
 
 
 def pictures(count: int = 4, height: int = 82, width: int = 146) -> np.ndarray:

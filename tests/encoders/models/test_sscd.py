@@ -8,25 +8,18 @@ import pytest
 import torch
 
 from reelspace.core.frames import Picture
-from reelspace.encoders.catalog import find
 from reelspace.encoders.load import load_encoder
 from reelspace.encoders.models.sscd import Sscd, gem
 from reelspace.encoders.preprocess import crops_of
-from reelspace.encoders.spec import EncoderSpec, Weights
+from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import FormatError, InvalidArgument
 from reelspace.media import open_video
+from tiny_models import sscd_row
 
 
 @pytest.fixture
 def row(tmp_path: Path) -> EncoderSpec:
-    """``sscd-disc-mixup`` with one narrow block per stage, seeded, in the published layout."""
-    torch.manual_seed(0)
-    tensors = Sscd(depths=(1, 1, 1, 1), width=8).state_dict()
-    full = find("sscd-disc-mixup")
-    (file,) = full.weights.files
-    torch.save(tensors, tmp_path / file.name)
-    weights = Weights((replace(file, url=None),), folder=str(tmp_path))
-    return replace(full, weights=weights, options={"depths": [1, 1, 1, 1], "width": 8})
+    return sscd_row(tmp_path)
 
 
 def test_gem_is_the_formula() -> None:

@@ -16,17 +16,12 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
-    CLIPTokenizer,
-    GemmaTokenizer,
-    PreTrainedModel,
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
-    T5Tokenizer,
     VideoMAEImageProcessorPil,
     VideoPrismClipModel,
     VideoPrismConfig,
-    VideoPrismTokenizer,
     XCLIPConfig,
     XCLIPModel,
 )
@@ -36,102 +31,11 @@ from reelspace.encoders.catalog import find
 from reelspace.encoders.hub_rows import row_from_config
 from reelspace.encoders.load import TorchEncoder, load_encoder
 from reelspace.encoders.preprocess import crops_of
-from reelspace.encoders.spec import EncoderSpec, Preprocessing, WeightFile, Weights
+from reelspace.encoders.spec import EncoderSpec, Preprocessing, WeightFile
 from reelspace.errors import FormatError, InvalidArgument, UnknownName
+from tiny_models import LENGTH, TOWERS, Towers, towers
 
-LENGTH = 16
 TEXTS = ["A dog, running!", "two CATS", "the quick brown fox jumps over the lazy dog and runs far away from it"]
-LETTERS = "abcdefghijklmnopqrstuvwxyz.,!"
-TEXT = {
-    "hidden_size": 24,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": LENGTH,
-}
-VISION = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-PICTURES = VISION | {"image_size": 32, "patch_size": 8}
-OVER_TIME = {
-    "mit_hidden_size": 16,
-    "mit_intermediate_size": 32,
-    "mit_num_hidden_layers": 1,
-    "mit_num_attention_heads": 2,
-    "num_frames": 4,
-}
-
-
-def clip_tokenizer(folder: Path) -> int:
-    pieces = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
-    CLIPTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]).save_pretrained(folder)
-    return len(pieces)
-
-
-def siglip_tokenizer(folder: Path) -> int:
-    pieces = ["<pad>", "</s>", "<unk>", "▁", *LETTERS]
-    T5Tokenizer(vocab=[(piece, -float(i)) for i, piece in enumerate(pieces)], extra_ids=0).save_pretrained(folder)
-    return len(pieces)
-
-
-def siglip2_tokenizer(folder: Path) -> int:
-    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS, *LETTERS.upper()[:26]]
-    GemmaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]).save_pretrained(folder)
-    return len(pieces) + 300
-
-
-def videoprism_tokenizer(folder: Path) -> int:
-    pieces = ["<pad>", "</s>", "<unk>", "▁", *LETTERS, *LETTERS.upper()[:26]]
-    vocab = [(piece, -float(i)) for i, piece in enumerate(pieces)]
-    VideoPrismTokenizer(vocab=vocab, extra_ids=0).save_pretrained(folder)
-    return len(pieces)
-
-
-@dataclass(frozen=True)
-class Family:
-    """How a family is made tiny, and what transformers itself gives for clips and texts."""
-
-    row: str
-    tokenizer: Callable[[Path], int]
-    model: Callable[[int], PreTrainedModel]
-    dimensions: int
-    frames: int
-    size: int
-    vectors: Callable[[Any, torch.Tensor, dict[str, torch.Tensor]], tuple[torch.Tensor, torch.Tensor]]
-
-
-def _clip(words: int) -> CLIPModel:
-    text = TEXT | {"vocab_size": words, "bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": 1}
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=PICTURES, projection_dim=20))
-
-
-def _siglip(words: int) -> SiglipModel:
-    text = TEXT | {"vocab_size": words, "bos_token_id": None, "eos_token_id": 1}
-    return SiglipModel(SiglipConfig(text_config=text, vision_config=PICTURES))
-
-
-def _xclip(words: int) -> XCLIPModel:
-    text = TEXT | {"vocab_size": words, "bos_token_id": words - 2, "eos_token_id": words - 1, "pad_token_id": 1}
-    config = XCLIPConfig(
-        text_config=text,
-        vision_config=PICTURES | OVER_TIME,
-        projection_dim=16,
-        prompt_num_attention_heads=2,
-        prompt_layers=1,
-    )
-    return XCLIPModel(config)
-
-
-def _videoprism(words: int) -> VideoPrismClipModel:
-    vision = {
-        "hidden_size": 24,
-        "intermediate_size": 32,
-        "num_attention_heads": 2,
-        "num_spatial_layers": 1,
-        "num_temporal_layers": 1,
-        "num_auxiliary_layers": 1,
-        "image_size": 36,
-        "num_frames": 4,
-    }
-    return VideoPrismClipModel(VideoPrismConfig(text_config=TEXT | {"vocab_size": words}, vision_config=vision))
 
 
 def _of_pictures(model: Any, pixels: torch.Tensor, tokens: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
@@ -157,60 +61,37 @@ def _of_videoprism(model: Any, pixels: torch.Tensor, tokens: dict[str, torch.Ten
     return found.video_embeds, found.text_embeds
 
 
-FAMILIES = {
-    "clip": Family("clip-vit-base-patch32", clip_tokenizer, _clip, 20, 1, 32, _of_pictures),
-    "siglip": Family("siglip2-base-patch16-224", siglip_tokenizer, _siglip, 24, 1, 32, _of_pictures),
-    "siglip2": Family("siglip2-base-patch16-224", siglip2_tokenizer, _siglip, 24, 1, 32, _of_pictures),
-    "xclip": Family("xclip-base-patch32", clip_tokenizer, _xclip, 16, 4, 32, _of_xclip),
-    "videoprism": Family(
-        "videoprism-lvt-base-f16r288", videoprism_tokenizer, _videoprism, 24, 4, 36, _of_videoprism
-    ),
+VECTORS = {
+    "clip": _of_pictures,
+    "siglip": _of_pictures,
+    "siglip2": _of_pictures,
+    "xclip": _of_xclip,
+    "videoprism": _of_videoprism,
 }
-
-
-def _seeded(model: PreTrainedModel) -> PreTrainedModel:
-    """No tensor at zero or one, so that leaving one out shows."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model.eval()
 
 
 @dataclass(frozen=True)
 class Tiny:
-    family: Family
+    """A family made tiny, and what transformers itself gives for clips and texts."""
+
+    family: Towers
     row: EncoderSpec
     folder: Path
     model: Any
+    vectors: Callable[[Any, torch.Tensor, dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]
 
 
 def _tiny(name: str, folder: Path) -> Tiny:
-    family = FAMILIES[name]
-    words = family.tokenizer(folder)
-    model = _seeded(family.model(words))
-    model.save_pretrained(folder)
-    full = find(family.row)
-    files = tuple(WeightFile(file) for file in ("config.json", "model.safetensors", "tokenizer.json"))
-    how = full.preprocessing
-    row = replace(
-        full,
-        name=f"tiny-{name}",
-        clip=replace(full.clip, frames=family.frames),
-        preprocessing=replace(how, size=family.size, crop=how.crop and family.size),
-        outputs=dict.fromkeys(full.outputs, family.dimensions),
-        options=full.options if name != "siglip" else {"kind": "siglip"},
-        weights=Weights(files=files, folder=str(folder)),
-    )
-    return Tiny(family, row, folder, model)
+    row, model = towers(name, folder)
+    return Tiny(TOWERS[name], row, folder, model, VECTORS[name])
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
-    return {name: _tiny(name, tmp_path_factory.mktemp(name)) for name in FAMILIES}
+    return {name: _tiny(name, tmp_path_factory.mktemp(name)) for name in TOWERS}
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=TOWERS)
 def tiny(request: pytest.FixtureRequest, checkpoints: dict[str, Tiny]) -> Tiny:
     return checkpoints[request.param]
 
@@ -250,7 +131,7 @@ def test_vectors_are_those_of_the_models_own_forward(tiny: Tiny) -> None:
     clips = _clips(tiny.row)
     with torch.inference_mode():
         pixels = _normalised(clips, tiny.row.preprocessing)
-        expected, of_texts = tiny.family.vectors(tiny.model, pixels, _tokens(encoder, TEXTS))
+        expected, of_texts = tiny.vectors(tiny.model, pixels, _tokens(encoder, TEXTS))
     (vectors,) = encoder.encode(clips).values()
     np.testing.assert_allclose(vectors, expected, atol=2e-6)
     np.testing.assert_allclose(encoder.encode_text(TEXTS), of_texts, atol=2e-6)
