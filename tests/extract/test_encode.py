@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ from made_up_models import SIDE, Colours, model
 from reelspace.core.frames import Picture
 from reelspace.encoders.preprocess import crops_of
 from reelspace.errors import DecodeFailed, InvalidArgument, MediaError, ReelspaceError
+from reelspace.extract.clips import Clips
 from reelspace.extract.encode import encode_videos
-from reelspace.extract.models import Model
+from reelspace.extract.models import Model, ModelRun
 from reelspace.media import open_video
 
 
@@ -131,12 +134,34 @@ def test_when_the_device_has_no_room_the_batch_is_halved(clips: list[Path]):
 
 
 def test_whoever_wants_no_more_leaves_no_thread_behind(clips: list[Path]):
-    import threading
-
     before = threading.active_count()
     for _ in encode_videos([str(clip) for clip in clips], [model()]):
         break
     assert threading.active_count() == before
+
+
+def test_nobody_waits_for_room_once_the_model_ends():
+    computing, on = threading.Event(), threading.Event()
+
+    class Slow(Colours):
+        def encode(self, clips, *, outputs=()):
+            computing.set()
+            on.wait(20)
+            return super().encode(clips, outputs=outputs)
+
+    made = model(encoder=Slow)
+    run = ModelRun([made], batch=1)
+    run.open("video", [0])
+    run.put("video", 0, Clips(np.arange(3.0), np.arange(1.0, 4.0), np.zeros((3, 4, SIDE, SIDE, 3), np.uint8)))
+    assert computing.wait(20)
+    threads = [threading.Thread(target=act, daemon=True) for act in (lambda: run.wait_below(1), run.end)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)  # `end` is waiting for the first of three batches
+    on.set()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_models_are_refused_clips_they_were_not_made_for():

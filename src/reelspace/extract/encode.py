@@ -6,7 +6,6 @@ import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 from reelspace.core.machine import available_cores
 from reelspace.core.sequence import FrameSequence
@@ -106,7 +105,12 @@ class _Run:
 
     def decode(self, source: str) -> None:
         """One file, in a thread of the pool."""
-        tell = self._on_progress
+
+        def go_on(video_seconds: float) -> None:
+            if self._stopping:
+                raise _Stopped
+            if self._on_progress is not None:
+                self._on_progress(source, video_seconds)
 
         def hand_over(reading: int, clips: Clips) -> None:
             self._computer.wait_below(WAITING_PIXELS)
@@ -120,7 +124,7 @@ class _Run:
                 source,
                 self._plan,
                 video_id=source,
-                on_progress=None if tell is None else partial(tell, source),
+                on_progress=go_on,
                 on_clips=hand_over,
             )
         except BaseException as error:  # noqa: BLE001 # raised again in the caller's thread, or yielded

@@ -241,9 +241,11 @@ class ModelRun:
             return done
 
     def wait_below(self, waiting_bytes: int) -> None:
-        """Returns once less than that is waiting, or the thread has failed."""
+        """Returns once less than that is waiting, or the thread has failed or is to end."""
         with self._changed:
-            self._changed.wait_for(lambda: self.waiting_bytes < waiting_bytes or self._error is not None)
+            self._changed.wait_for(
+                lambda: self.waiting_bytes < waiting_bytes or self._ending or self._error is not None
+            )
 
     def end(self) -> None:
         """Stops after the batch that is being computed."""
