@@ -394,6 +394,10 @@ class Library:
             row, output = named_output(encoder)
             if text:
                 _require_text(row, output)
+            if any(space.name == row.name for space in self._store.spaces().values()):
+                raise InvalidArgument(
+                    f"{row.name} knows the same footage, not what is alike: ask `reelspace match` or `copies`"
+                )
             held = [
                 space
                 for space in held

@@ -179,6 +179,13 @@ def test_similar_finds_the_other_videos_best_first(
     assert hits[0]["score"] == pytest.approx((vectors[first:last] @ vectors[among].T).max(), rel=2e-3, abs=2e-3)
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_frames_that_find_copies_are_not_asked_for_meaning(name: str, library: Path, clip: Path) -> None:
+    said = run("similar", clip, "--library", library, "--encoder", name)
+    assert said.status == 2
+    assert f"{name} knows the same footage" in said.err
+
+
 @pytest.mark.parametrize("name", ["tiny-hiera-base-16x224", "tiny-clip-vit-base-patch32"])
 def test_a_video_of_elsewhere_may_be_the_query(name: str, library: Path, clip: Path, tmp_path: Path) -> None:
     twin = Path(shutil.copy(clip, tmp_path / "twin.mp4"))
