@@ -7,14 +7,23 @@ another door, ``hf:ORG/NAME``.
 from __future__ import annotations
 
 import ast
+import os
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import VivitForVideoClassification
 
 from reelspace.encoders.hub_rows import row_from_config
+from reelspace.encoders.load import load_encoder
 from reelspace.errors import InvalidArgument
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_models import MAKERS
 
 HERE = Path(__file__).parent
 _VIVIT, _VJEPA2 = "encoders/models/test_vivit.py", "encoders/models/test_vjepa2.py"
@@ -129,7 +138,10 @@ CAUGHT_BY: Mapping[int, tuple[str, Mapping[str, tuple[str, ...]]]] = {
     ),
     15: (
         "transformers asks the hub, in a thread, to convert repositories that have pickles only",
-        {_LOADED: ("test_a_pickle_is_loaded_without_a_thread_or_a_request",)},
+        {
+            _LOADED: ("test_a_pickle_is_loaded_without_a_thread_or_a_request",),
+            "test_pitfalls.py": ("test_transformers_is_given_a_folder_and_told_not_to_convert",),
+        },
     ),
     16: (
         "from_pretrained takes its dtype from the file where none is given",
@@ -212,3 +224,19 @@ def test_microsoft_s_resnet_34_is_not_taken_for_rmac_s() -> None:
     config = {"model_type": "resnet", "architectures": ["ResNetForImageClassification"]}
     with pytest.raises(InvalidArgument, match="resnet"):
         row_from_config("microsoft/resnet-34", None, config, {"config.json", "model.safetensors"})
+
+
+def test_transformers_is_given_a_folder_and_told_not_to_convert(tmp_path, monkeypatch) -> None:
+    """Fault 15: the thread starts for repositories only, and reads the switch when it does."""
+    monkeypatch.delenv("DISABLE_SAFETENSORS_CONVERSION", raising=False)
+    seen: list[tuple[bool, str | None]] = []
+    load = VivitForVideoClassification.from_pretrained.__func__
+
+    def spy(kind: type, place: Any, **settings: Any) -> Any:
+        seen.append((Path(place).is_dir(), os.environ.get("DISABLE_SAFETENSORS_CONVERSION")))
+        assert settings["local_files_only"] is True
+        return load(kind, place, **settings)
+
+    monkeypatch.setattr(VivitForVideoClassification, "from_pretrained", classmethod(spy))
+    load_encoder(MAKERS["vivit-b-16x2-kinetics400"](tmp_path, "vivit-b-16x2-kinetics400"), device="cpu")
+    assert seen == [(True, "1")]
