@@ -115,7 +115,7 @@ def _classifier(name: str) -> EncoderSpec:
 
 
 def _likeliest(made: Computed, names: Sequence[str], count: int) -> fo.Classifications:
-    probabilities = made.pooled().vectors["logits"][0]
+    probabilities = made.probabilities().mean(axis=0)
     best = np.argsort(-probabilities, kind="stable")[:count]
     return fo.Classifications(
         classifications=[fo.Classification(label=names[i], confidence=float(probabilities[i])) for i in best]

@@ -45,4 +45,5 @@ class ColourWords:
         return {name: {"colour": colour, "logits": 10 * colour}[name] for name in outputs or ("colour",)}
 
     def encode_text(self, texts: Sequence[str]) -> np.ndarray:
-        return np.array([np.sum([WORDS.get(w, (0, 0, 0)) for w in text.split()], axis=0) for text in texts], np.float32)
+        named = [[WORDS.get(word, (0, 0, 0)) for word in text.split()] for text in texts]
+        return np.array([np.sum(colours, axis=0) for colours in named], np.float32)

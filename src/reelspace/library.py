@@ -20,7 +20,7 @@ from reelspace.core.space import Space
 from reelspace.core.time import Span
 from reelspace.encoders.catalog import find
 from reelspace.encoders.encoder import TextEncoder
-from reelspace.encoders.load import Dtype
+from reelspace.encoders.load import Dtype, TorchEncoder
 from reelspace.encoders.pictures import PictureEncoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
@@ -306,7 +306,7 @@ class Library:
         """
         model, space = self._text_model(encoder, device=device, dtype=dtype)
         rows, index = self._store.indexed(space)
-        vectors = model.encode_text([text, *against])
+        vectors = _read_by(model, [text, *against])
         (hits,) = searching.search(
             rows,
             vectors[:1],
@@ -330,7 +330,7 @@ class Library:
         model, space = self._text_model(encoder, device=device, dtype=dtype)
         rows = self._store.embeddings(space)
         places = self._store.sources_by_video()
-        vectors = model.encode_text(list(texts))
+        vectors = _read_by(model, texts)
         scores = searching.similarity_matrix(vectors, rows, distance=model.spec.distance)
         return scores, [places[video_id][0] for video_id in rows.video_ids]
 
@@ -381,9 +381,15 @@ class Library:
         rows, index = self._store.indexed(space)
         wanted = self._ids(among)
         others = set(rows.video_ids if wanted is None else wanted) - {video_id}
-        distance = find(space.parameters["encoder"]).distance
         hits = searching.similar(
-            rows, clips, k=k, by=by, distance=distance, videos=others, nearest=index, gap_seconds=gap_seconds
+            rows,
+            clips,
+            k=k,
+            by=by,
+            distance=space.parameters["distance"],
+            videos=others,
+            nearest=index,
+            gap_seconds=gap_seconds,
         )
         return self._with_sources(hits)
 
@@ -404,7 +410,7 @@ class Library:
                 if space.parameters["encoder"] == row.name and output in (None, space.parameters["output"])
             ]
         if text:
-            held = [s for s in held if find(s.parameters["encoder"]).text_output == s.parameters["output"]]
+            held = [space for space in held if space.parameters["text"]]
         if len(held) == 1:
             return held[0]
         which = f"of {encoder}" if encoder else "of a model that reads text" if text else "of a model"
@@ -590,6 +596,13 @@ def _require_text(row: EncoderSpec, output: str | None) -> None:
         raise InvalidArgument(f"{row.name} has no text tower; `reelspace models --text` lists those that do")
     if output not in {None, row.text_output}:
         raise InvalidArgument(f"{row.name} reads text in the space of {row.name}:{row.text_output}, got {output}")
+
+
+def _read_by(model: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The vectors of texts; those that the model cannot read a word of would be searched for nothing."""
+    if isinstance(model, TorchEncoder) and (unread := model.unread(texts)):
+        raise InvalidArgument(f"{model.spec.name} knows no word of {unread[0]!r}; say it in other words")
+    return model.encode_text(list(texts))
 
 
 def _threshold(given: float | None) -> float:

@@ -266,7 +266,7 @@ def _embeddings(model: Model, output: str, found: Sequence[Encoded], *, normaliz
 
 
 def _classified(video: Encoded, model: Model, made: Computed, top_k: int) -> Classified:
-    probabilities = made.vectors["logits"]
+    probabilities = made.probabilities()
     names = model.encoder.labels or tuple(f"class {i}" for i in range(probabilities.shape[1]))
     # The crops of a clip, which follow one another, are one window.
     edges = [0, *(np.flatnonzero(np.diff(made.starts_seconds)) + 1).tolist(), len(made.starts_seconds)]

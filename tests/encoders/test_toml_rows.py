@@ -140,5 +140,5 @@ def test_the_rows_of_the_users_file_are_in_the_catalog(tmp_path: Path, monkeypat
     assert find("mine").outputs == find(name).outputs
     assert find("mine").weights.folder == "/weights"
     monkeypatch.setenv("REELSPACE_MODELS", str(tmp_path / "nowhere.toml"))
-    with pytest.raises(FormatError, match=r"nowhere\.toml is not a TOML file that can be read"):
+    with pytest.raises(FormatError, match=r"REELSPACE_MODELS names .*nowhere\.toml, and there is no such file"):
         catalog()

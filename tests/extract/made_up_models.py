@@ -53,4 +53,6 @@ def model(
 ) -> Model:
     spec = row(name, **clip)
     made = encoder(spec)
-    return Model(made, outputs, ClipSpec(**{f: getattr(spec.clip, f) for f in spec.clip.__slots__} | {"mode": mode}))
+    return Model(
+        made, outputs, ClipSpec(**{f: getattr(spec.clip, f) for f in spec.clip.__slots__} | {"mode": mode})
+    )

@@ -85,7 +85,11 @@ def test_many_models_share_one_pass_and_give_what_each_gives_alone(clips: list[P
 
 
 def test_logits_become_probabilities(clips: list[Path]):
-    probabilities = one(clips[0], model(outputs=("logits",))).made[0].vectors["logits"]
+    made = one(clips[0], model(outputs=("logits",))).made[0]
+    probabilities = made.probabilities()
+    np.testing.assert_allclose(
+        np.log(probabilities[:, 0] / probabilities[:, 1]), -np.diff(made.vectors["logits"])[:, 0], rtol=1e-4
+    )
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
 
 
@@ -173,6 +177,7 @@ def test_models_are_refused_clips_they_were_not_made_for():
 def test_a_truncated_file_fails_unless_what_there_is_is_wanted(shared: Path):
     source = shared / "videos" / "odd" / "derived_truncated_flower_60pct.mp4"
     (failed,) = encode_videos([str(source)], [model()])
-    assert isinstance(failed, MediaError) and not isinstance(failed, DecodeFailed)
+    assert isinstance(failed, MediaError)
+    assert not isinstance(failed, DecodeFailed)
     kept = one(source, model(), keep_partial=True)
     assert 0 < kept.made[0].ends_seconds[-1] <= kept.duration_seconds + 0.4

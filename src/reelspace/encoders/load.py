@@ -15,7 +15,7 @@ from reelspace.encoders.catalog import find
 from reelspace.encoders.checkpoint import Checkpoint, checkpoint_of
 from reelspace.encoders.encoder import Encoder, Reconstruction
 from reelspace.encoders.spec import EncoderSpec
-from reelspace.errors import InvalidArgument, MissingExtra, UnknownName
+from reelspace.errors import FormatError, InvalidArgument, MissingExtra, UnknownName
 
 __all__ = ["DTYPES", "Dtype", "Network", "TorchEncoder", "chosen_device", "label_names", "load_encoder"]
 
@@ -32,6 +32,7 @@ class Network(Protocol):
     Where there are any, the module also has
 
     - ``encode_text(texts)``: a tensor (N, D);
+    - ``knows(text)``: whether it knows a word of it, where there are texts that it makes nothing of;
     - ``reconstruct(pixels, *, mask, mask_ratio, generator)``: the guess on the normalised scale of ``pixels``
       (B, T, 3, H, W), what was hidden (B, T, H, W), the loss (B,);
     - ``labels``: a tuple of names, for a row that says ``labels="config"``.
@@ -141,10 +142,16 @@ class TorchEncoder:
         """What the columns of ``logits`` mean."""
         if self.spec.labels is None:
             return None
-        if self.spec.labels == "config":
-            names: tuple[str, ...] | None = self._module.labels
-            return names
-        return label_names(self.spec.labels)
+        names: tuple[str, ...] = (
+            self._module.labels if self.spec.labels == "config" else label_names(self.spec.labels)
+        )
+        classes = self.spec.outputs.get("logits", len(names))
+        if len(names) != classes:
+            raise FormatError(
+                f"{self.spec.name} has {classes} classes, and its labels {self.spec.labels!r} name {len(names)}; "
+                "give the row the labels it was trained with"
+            )
+        return names
 
     def encode(
         self, clips: NDArray[np.uint8 | np.float32], *, outputs: Sequence[str] = ()
@@ -175,6 +182,11 @@ class TorchEncoder:
         with torch.inference_mode():
             vectors: NDArray[np.float32] = self._module.encode_text(list(texts)).float().cpu().numpy()
         return vectors
+
+    def unread(self, texts: Sequence[str]) -> list[str]:
+        """Those of the texts that the text tower makes nothing of, for it knows none of their words."""
+        known = getattr(self._module, "knows", None)
+        return [] if known is None else [text for text in texts if not known(text)]
 
     def reconstruct(
         self,

@@ -242,6 +242,8 @@ class EncoderSpec:
             "clip": asdict(used),
             "preprocessing": asdict(self.preprocessing),
             "output": output,
+            "distance": self.distance,
+            "text": output == self.text_output,
         }
         return Space(name, self.outputs[self.require_output(output)], parameters)
 

@@ -35,6 +35,10 @@ class Vocabulary:
     def __init__(self, words: Sequence[str]) -> None:
         self._numbers = {word: number for number, word in enumerate(words, start=1)}
 
+    def knows(self, text: str) -> bool:
+        """Whether any word of the text is known."""
+        return any(word in self._numbers for word in _WORD.findall(text.lower()))
+
     def tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Numbers of the words of each text, in lower case, unknown ones left out: int64 (N, 16), then zeros."""
         tokens = np.zeros((len(texts), WORDS_PER_TEXT), np.int64)

@@ -92,7 +92,7 @@ class Computed:
     Attributes:
         starts_seconds: float64 (N,).
         ends_seconds: float64 (N,).
-        vectors: {output: float32 (N, D)}, maps (N, ..., D). Logits have become probabilities.
+        vectors: {output: float32 (N, D)}, maps (N, ..., D).
         spent_seconds: the model's share of the time.
     """
 
@@ -100,6 +100,12 @@ class Computed:
     ends_seconds: NDArray[np.float64]
     vectors: Mapping[str, NDArray[np.float32]]
     spent_seconds: float
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """Of each class, from ``logits``: float32 (N, classes), rows that add up to 1."""
+        scores = self.vectors["logits"]
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
 
     def pooled(self) -> Computed:
         """One row: the mean of all, from the first start to the last end."""
@@ -365,16 +371,9 @@ def _encoded(model: Model, pixels: NDArray[Any]) -> dict[str, NDArray[np.float32
 def _joined(model: Model, parts: Sequence[_Part]) -> Computed:
     """One video's batches, one after the other."""
     vectors = {name: np.concatenate([part.vectors[name] for part in parts]) for name in model.outputs}
-    if "logits" in vectors:
-        vectors["logits"] = _softmax(vectors["logits"])
     return Computed(
         np.concatenate([part.starts_seconds for part in parts]),
         np.concatenate([part.ends_seconds for part in parts]),
         vectors,
         sum(part.spent_seconds for part in parts),
     )
-
-
-def _softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from reelspace.encoders.checkpoint import checkpoint_of, commit_of
 from reelspace.encoders.spec import EncoderSpec, WeightFile, Weights
 from reelspace.encoders.toml_rows import rows_from_toml
-from reelspace.errors import InvalidArgument, UnknownName
+from reelspace.errors import FormatError, InvalidArgument, UnknownName
 
 __all__ = ["catalog", "find", "register"]
 
@@ -36,6 +36,8 @@ def catalog() -> Mapping[str, EncoderSpec]:
         for row in import_module(f"{__name__}.{family.name}").ROWS:
             rows[row.name] = row
     if own := os.environ.get("REELSPACE_MODELS"):
+        if not os.path.isfile(own):  # noqa: PTH113
+            raise FormatError(f"REELSPACE_MODELS names {own}, and there is no such file; correct it, or unset it")
         rows |= {row.name: row for row in rows_from_toml(own, known=rows)}
     return MappingProxyType(rows | _registered)
 

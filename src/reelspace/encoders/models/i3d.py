@@ -145,6 +145,10 @@ class MilNceI3d(I3d):
             found["video_embedding"] = self.fc(features)
         return found
 
+    def knows(self, text: str) -> bool:
+        """Whether any word of the text is known; else `encode_text` gives the vector of the empty sentence."""
+        return self.vocabulary is None or self.vocabulary.knows(text)
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """(N, 512), to be compared with ``video_embedding`` by their dot product.
 

@@ -129,6 +129,10 @@ class S3d(nn.Module):
             found["video_embedding"] = self.fc(features)
         return found
 
+    def knows(self, text: str) -> bool:
+        """Whether any word of the text is known; else `encode_text` gives the vector of the empty sentence."""
+        return self._vocabulary.knows(text)
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """(N, 512), to be compared with ``video_embedding`` by their dot product."""
         tokens = torch.from_numpy(self._vocabulary.tokens(texts)).to(self.fc.weight.device)
