@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,17 @@ def test_two_videos_of_one_name_do_not_overwrite_each_other(tmp_path: Path):
         write_embeddings(tmp_path / "e", embeddings(), sources)
     assert not (tmp_path / "e").exists()
     write_embeddings(tmp_path / "e.npz", embeddings(), sources)
+
+
+def test_a_full_disk_is_said_so_and_leaves_no_half_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_embeddings(tmp_path / "e", embeddings(), SOURCES)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 def test_tensors_of_other_tools_are_read(tmp_path: Path):

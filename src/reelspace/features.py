@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -26,6 +27,7 @@ __all__ = [
     "read_embeddings",
     "read_features_pkl",
     "read_tensors",
+    "tensor_files",
     "write_embeddings",
 ]
 
@@ -162,6 +164,23 @@ def read_features_pkl(
     return times, vectors
 
 
+def tensor_files(sources: Iterable[str]) -> list[str]:
+    """The file ``CLASS/VIDEO.pt`` of each video in a folder of tensors.
+
+    Raises:
+        InvalidArgument: when two videos would be one file.
+    """
+    owners: dict[str, str] = {}
+    for source in sources:
+        name = _tensor_name(source)
+        if name in owners:
+            raise InvalidArgument(
+                f"{owners[name]} and {source} would both be {name}; write .npz or .parquet instead"
+            )
+        owners[name] = source
+    return list(owners)
+
+
 # ── one file ──
 
 
@@ -232,23 +251,16 @@ def _gathered(
 
 def _write_tensors(folder: Path, embeddings: Embeddings, places: list[str]) -> None:
     torch = _torch()
-    names = [_tensor_name(place) for place in places]
-    owners: dict[str, str] = {}
-    for name, place in zip(names, places, strict=True):
-        if name in owners:
-            raise InvalidArgument(
-                f"{owners[name]} and {place} would both be {name}; write .npz or .parquet instead"
-            )
-        owners[name] = place
+    names = tensor_files(places)
     videos = []
     for number, (name, place) in enumerate(zip(names, places, strict=True)):
         rows = slice(int(embeddings.bounds[number]), int(embeddings.bounds[number + 1]))
         vectors = embeddings.vectors[rows].astype(np.float32) * embeddings.norms[rows, None]
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.part")
-        torch.save(torch.from_numpy(vectors), draft)
-        draft.replace(file)
+        content = io.BytesIO()  # torch.save into a file says of a full disk that iostreams have errors
+        torch.save(torch.from_numpy(vectors), content)
+        _replace(file, content.getvalue())
         videos.append(
             {
                 "file": name,
@@ -259,9 +271,18 @@ def _write_tensors(folder: Path, embeddings: Embeddings, places: list[str]) -> N
             }
         )
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"{_INDEX}.part"
-    draft.write_text(json.dumps({"space": json.loads(embeddings.space.to_json()), "videos": videos}), "utf-8")
-    draft.replace(folder / _INDEX)
+    index = json.dumps({"space": json.loads(embeddings.space.to_json()), "videos": videos})
+    _replace(folder / _INDEX, index.encode())
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Writes a file whole, or leaves what was there."""
+    draft = file.with_name(f"{file.name}.part")
+    try:
+        draft.write_bytes(content)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _tensor_name(place: str) -> str:

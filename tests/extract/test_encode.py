@@ -144,6 +144,20 @@ def test_whoever_wants_no_more_leaves_no_thread_behind(clips: list[Path]):
     assert threading.active_count() == before
 
 
+def test_numbers_that_are_not_finite_fail_their_file_and_no_other(clips: list[Path]):
+    class Overflowing(Colours):
+        def encode(self, clips, *, outputs=()):
+            found = super().encode(clips, outputs=outputs)
+            return {name: np.where(np.isclose(values, first), np.inf, values) for name, values in found.items()}
+
+    first = one(clips[0], model()).made[0].vectors["colours"][0, 0]
+    found = {f.source: f for f in encode_videos([str(clip) for clip in clips[:2]], [model(encoder=Overflowing)])}
+    failed = found[str(clips[0])]
+    assert isinstance(failed, MediaError)
+    assert failed.reason == "colours gave numbers that are not finite; try --dtype float32"
+    assert not isinstance(found[str(clips[1])], MediaError)
+
+
 def test_nobody_waits_for_room_once_the_model_ends():
     computing, on = threading.Event(), threading.Event()
 

@@ -199,7 +199,7 @@ def embed(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .npz, .parquet or .pt file, or a folder: a .pt per video.")
+        Path, typer.Option("--output", "-o", help="A .npz or .parquet file, or a folder: a .pt per video.")
     ],
     windows: Windows = "tiled",
     normalize: Annotated[bool, typer.Option(help="Scale each vector to unit length (L2).")] = False,

@@ -16,7 +16,7 @@ from reelspace.core.predictions import Classified
 from reelspace.encoders.load import Dtype
 from reelspace.errors import InvalidArgument, MediaError
 from reelspace.extract.models import Model
-from reelspace.features import FORMATS, write_embeddings
+from reelspace.features import FORMATS, tensor_files, write_embeddings
 from reelspace.media.sources import find_videos
 from reelspace.models import Embedded, named_output, open_model, require_normalizable
 from reelspace.models import classify as classify_videos
@@ -42,8 +42,8 @@ def embed(
     as_json: bool,
 ) -> None:
     """Runs `reelspace embed`."""
-    _require_output(output)
     sources = find_videos(paths)
+    _require_output(output, sources)
     row, wanted = named_output(encoder)
     if normalize:
         require_normalizable(wanted or row.default_output)
@@ -65,7 +65,7 @@ def embed(
         raise SystemExit(1)
 
 
-def _require_output(output: Path) -> None:
+def _require_output(output: Path, sources: Sequence[str]) -> None:
     """Refuses a place that cannot be written before hours are spent on what should lie there."""
     if output.suffix.lower() not in FORMATS and output.suffix:
         raise InvalidArgument(
@@ -73,6 +73,10 @@ def _require_output(output: Path) -> None:
         )
     if not output.absolute().parent.is_dir():
         raise InvalidArgument(f"there is no folder {output.absolute().parent}; make it first")
+    if not output.suffix or output.is_dir():
+        if output.is_file():
+            raise InvalidArgument(f"{output} is a file; name a folder for one .pt per video, or .npz or .parquet")
+        tensor_files(sources)
 
 
 def _tell_embedded(made: Embedded, model: Model, output: Path, *, as_json: bool) -> None:

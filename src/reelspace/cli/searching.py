@@ -39,6 +39,8 @@ def search(
         raise InvalidArgument("a text to search for says something, got an empty one")
     place = Library(library, create=False)
     if matrix is not None:
+        if against or among != VideoFilter():
+            raise InvalidArgument("--matrix holds all videos as they are; give it no filter and no --against-text")
         _write_matrix(place, texts, matrix, encoder=encoder, device=device, dtype=dtype, as_json=as_json)
         return
     found = {

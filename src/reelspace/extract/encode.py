@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
 from reelspace.core.machine import available_cores
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.video import Video
@@ -96,6 +98,7 @@ class _Run:
         on_progress: Callable[[str, float], None] | None,
     ) -> None:
         self._plan = plan
+        self._models = models
         self._every = range(len(models))
         self._on_progress = on_progress
         self._news: queue.SimpleQueue[tuple[str, Fingerprints | BaseException] | None] = queue.SimpleQueue()
@@ -148,12 +151,19 @@ class _Run:
         for source, found in self._computer.take():
             made = self._decoded.pop(source)
             computed = tuple(found[i] for i in self._every)
+            if bad := [m.encoder.spec.name for m, c in zip(self._models, computed, strict=True) if not _finite(c)]:
+                yield MediaError(source, f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32")
+                continue
             yield Encoded(source, made.video, made.duration_seconds, computed, made.sequences)
 
     def stop(self) -> None:
         """Ends the threads."""
         self._stopping = True
         self._computer.end()
+
+
+def _finite(made: Computed) -> bool:
+    return all(np.isfinite(vectors).all() for vectors in made.vectors.values())
 
 
 class _Stopped(Exception):
