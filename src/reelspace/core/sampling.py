@@ -145,24 +145,27 @@ class AtRate:
 
     Attributes:
         rate: frames per second; a `Fraction` such as ``Fraction(30000, 1001)`` is kept exact.
+        at_least: how many frames there are at least: after a video that gives fewer, its last one stands on.
 
     Raises:
         InvalidArgument: when the rate is not a positive finite number.
     """
 
     rate: Rate
+    at_least: int = 0
 
     def __post_init__(self) -> None:
         _require_rate(self.rate)
 
     def start(self) -> SamplerState:
         """Fresh state for one pass."""
-        return _Grid(self.rate)
+        return _Grid(self.rate, self.at_least)
 
 
 @dataclass(slots=True)
 class _Grid:
     rate: Rate
+    at_least: int = 0
     next: int = 0
     done: bool = field(default=False, init=False)
 
@@ -174,7 +177,8 @@ class _Grid:
         return times
 
     def finish(self) -> Sequence[float]:
-        return ()
+        first, self.next = self.next, max(self.next, self.at_least)
+        return [float(k / self.rate) for k in range(first, self.next)]
 
 
 @dataclass(frozen=True, slots=True)

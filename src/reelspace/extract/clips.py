@@ -130,7 +130,8 @@ class _Tiles:
     """Windows side by side: they need no duration beforehand, so none is believed."""
 
     def __init__(self, reading: Reading, emit: Emit) -> None:
-        self.tap = Tap(AtRate(1 / reading.clip.spacing_seconds), Picture())
+        # A video shorter than a window is padded by holding its last frame.
+        self.tap = Tap(AtRate(1 / reading.clip.spacing_seconds, at_least=reading.clip.frames), Picture())
         self._reading = reading
         self._outbox = _Outbox(emit)
         self._latest: list[NDArray[np.uint8]] = []  # the last moments, at most two windows of them
@@ -143,22 +144,17 @@ class _Tiles:
         self._latest.append(_crops(frame, self._reading)[0])
         self._moments += 1
         if self._moments % frames == 0:
-            self._put(self._moments - frames)
+            self._put()
 
-    def finish(self, duration_seconds: float) -> None:
-        clip = self._reading.clip
-        if self._moments % clip.frames:
-            # The last window ends with the video; a video shorter than a window holds its last frame.
-            self._latest += self._latest[-1:] * (clip.frames - self._moments)
-            self._put(max(0, self._moments - clip.frames), end_seconds=duration_seconds)
+    def finish(self, duration_seconds: float) -> None:  # noqa: ARG002
+        if self._moments % self._reading.clip.frames:  # the last window ends with the video
+            self._put()
         self._outbox.flush()
 
-    def _put(self, first: int, *, end_seconds: float | None = None) -> None:
+    def _put(self) -> None:
         clip = self._reading.clip
-        start = first * clip.spacing_seconds
-        end = start + clip.window_seconds
-        pixels = np.stack(self._latest[-clip.frames :])
-        self._outbox.put(start, end if end_seconds is None else min(end, end_seconds), pixels)
+        start = (self._moments - clip.frames) * clip.spacing_seconds
+        self._outbox.put(start, start + clip.window_seconds, np.stack(self._latest[-clip.frames :]))
 
 
 class _Views:
