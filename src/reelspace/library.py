@@ -374,7 +374,8 @@ class Library:
         if span is not None:
             inside = (clips.starts_seconds < span.end) & (clips.ends_seconds > span.start)
             if not inside.any():
-                raise InvalidArgument(f"{sources[0]} has nothing between {span.start:g} and {span.end:g} s")
+                last = float(clips.ends_seconds[-1])
+                raise InvalidArgument(f"{sources[0]} has nothing from {span.start:g} s on; it ends at {last:g} s")
             clips = ClipSequence(
                 clips.starts_seconds[inside], clips.ends_seconds[inside], clips.vectors[inside], clips.space
             )
@@ -386,7 +387,7 @@ class Library:
             clips,
             k=k,
             by=by,
-            distance=space.parameters["distance"],
+            distance=space.parameters.get("distance", "cosine"),
             videos=others,
             nearest=index,
             gap_seconds=gap_seconds,
@@ -410,7 +411,10 @@ class Library:
                 if space.parameters["encoder"] == row.name and output in (None, space.parameters["output"])
             ]
         if text:
-            held = [space for space in held if space.parameters["text"]]
+            held = [space for space in held if space.parameters.get("text")]
+        if encoder is not None and len(held) > 1:  # of one model, the output that its name alone means
+            tiled = [space for space in held if space.name == f"{row.name}.{row.default_output}"]
+            held = tiled or held
         if len(held) == 1:
             return held[0]
         which = f"of {encoder}" if encoder else "of a model that reads text" if text else "of a model"

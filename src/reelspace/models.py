@@ -19,7 +19,7 @@ from reelspace.encoders.load import Dtype, load_encoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError
 from reelspace.extract.encode import Encoded, encode_videos
-from reelspace.extract.models import Computed, Model
+from reelspace.extract.models import Computed, Model, until_next
 from reelspace.media.sources import find_videos
 
 __all__ = ["Embedded", "classify", "embed", "named_output", "open_model", "open_models", "require_normalizable"]
@@ -217,7 +217,9 @@ def classify(
         raise InvalidArgument(f"classify takes at least one encoder and names at least one class, got {top_k}")
     sources = find_videos(paths)
     for encoder in encoders:
-        row = encoder.encoder.spec if isinstance(encoder, Model) else named_output(encoder)[0]
+        row, output = (encoder.encoder.spec, None) if isinstance(encoder, Model) else named_output(encoder)
+        if output not in {None, "logits"}:
+            raise InvalidArgument(f"classify goes by the logits of {row.name}, not by {output!r}; leave that out")
         if "logits" not in row.outputs:
             raise InvalidArgument(f"{row.name} has no classes; `reelspace models --classes` lists those that have")
     models = [
@@ -253,7 +255,12 @@ def _embeddings(model: Model, output: str, found: Sequence[Encoded], *, normaliz
     vectors = [m.vectors[output] for m in made] or [np.empty((0, model.encoder.spec.outputs[output]), np.float32)]
     stacked = np.concatenate(vectors)
     norms = np.linalg.norm(stacked, axis=1)
-    ends = [np.minimum(m.ends_seconds, f.duration_seconds) for m, f in zip(made, found, strict=True)]
+    ends = [
+        until_next(m.starts_seconds, f.duration_seconds)
+        if model.in_frames
+        else np.minimum(m.ends_seconds, f.duration_seconds)
+        for m, f in zip(made, found, strict=True)
+    ]
     return Embeddings(
         stacked / np.maximum(norms, np.finfo(np.float32).tiny)[:, None],
         np.ones_like(norms) if normalize else norms,

@@ -42,7 +42,7 @@ def embed(
     as_json: bool,
 ) -> None:
     """Runs `reelspace embed`."""
-    sources = find_videos(paths)
+    sources = _videos_at(paths)
     _require_output(output, sources)
     row, wanted = named_output(encoder)
     if normalize:
@@ -63,6 +63,16 @@ def embed(
     _tell_embedded(made, model, output, as_json=as_json)
     if made.failed and (strict or not made.embeddings.video_ids):
         raise SystemExit(1)
+
+
+def _videos_at(paths: Sequence[str]) -> list[str]:
+    sources = find_videos(paths)
+    if not sources:
+        raise InvalidArgument(
+            f"no video files in {', '.join(paths)}; a file named by itself is always taken, folders are searched by "
+            "suffix"
+        )
+    return sources
 
 
 def _require_output(output: Path, sources: Sequence[str]) -> None:
@@ -121,7 +131,7 @@ def classify(
     as_json: bool,
 ) -> None:
     """Runs `reelspace classify`."""
-    sources = find_videos(paths)
+    sources = _videos_at(paths)
     licence_notice(encoders)
     found: dict[str, tuple[Classified, ...]] = {}
     failed: list[MediaError] = []

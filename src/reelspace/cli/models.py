@@ -92,7 +92,7 @@ def import_files(name: str, files: Sequence[Path], *, as_json: bool) -> None:
     """Runs `reelspace models import`."""
     row = find(name)
     _tell_licence(row)
-    found = store.import_files(row.weights, files, name=row.name)
+    found = store.import_files(row.weights, files, name=row.name, on_replaced=_tell_replaced)
     if as_json:
         print_json({"models": [_pulled(row, found)]})
     else:
@@ -232,6 +232,13 @@ def _tell_licence(row: EncoderSpec) -> None:
     weights = row.weights
     trained = f"; trained on {weights.trained_on}" if weights.trained_on else ""
     notices().print(f"{shown(row.name)}: weights under {shown(_licence(row) + trained)}")
+
+
+def _tell_replaced(name: str, before: str, after: str) -> None:
+    notices().print(
+        f"{shown(name)}: SHA-256 {after} took the place of {before}; vectors of the two are not mixed",
+        style="yellow",
+    )
 
 
 def _pulled(row: EncoderSpec, found: Checkpoint) -> Mapping[str, Any]:

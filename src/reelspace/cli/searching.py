@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -115,7 +116,7 @@ def similar(
     """Runs `reelspace similar`."""
     span = None
     if start is not None or end is not None:
-        span = Span(start or 0.0, float("1e9") if end is None else end)
+        span = Span(start or 0.0, sys.float_info.max if end is None else end)
     hits = Library(library, create=False).similar(
         query,
         span=span,

@@ -22,7 +22,7 @@ from reelspace.errors import InvalidArgument
 from reelspace.extract.clips import Clips, Reading
 from reelspace.extract.plan import decoded_space
 
-__all__ = ["Computed", "Model", "ModelRun", "as_clips", "readings_of", "rows_of"]
+__all__ = ["Computed", "Model", "ModelRun", "as_clips", "readings_of", "rows_of", "until_next"]
 
 CPU_BATCH_BYTES = 10 << 20  # of pixels: four clips of 16 x 224 x 224, more gain nothing there
 DEVICE_BATCH_BYTES = 80 << 20
@@ -148,8 +148,13 @@ def as_clips(rows: FrameSequence | ClipSequence) -> ClipSequence:
     """Rows as clips; a picture stands for the time until the next, the last one until the end of the video."""
     if isinstance(rows, ClipSequence):
         return rows
-    ends = np.append(rows.times_seconds[1:], max(rows.duration_seconds, rows.times_seconds[-1]))
+    ends = until_next(rows.times_seconds, rows.duration_seconds)
     return ClipSequence(rows.times_seconds, ends, rows.vectors, rows.space)
+
+
+def until_next(times_seconds: NDArray[np.float64], duration_seconds: float) -> NDArray[np.float64]:
+    """Until when each picture stands: float64 (N,)."""
+    return np.append(times_seconds[1:], np.maximum(times_seconds[-1:], duration_seconds))
 
 
 class _Part(NamedTuple):
