@@ -69,8 +69,8 @@ def _videos_at(paths: Sequence[str]) -> list[str]:
     sources = find_videos(paths)
     if not sources:
         raise InvalidArgument(
-            f"no video files in {', '.join(paths)}; a file named by itself is always taken, folders are searched by "
-            "suffix"
+            f"no video files in {', '.join(paths)}; a file named by itself is always taken, folders are searched "
+            "by suffix"
         )
     return sources
 
