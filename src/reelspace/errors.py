@@ -8,7 +8,8 @@
     │   ├── CannotOpen                       not a media file, damaged header, encrypted, no permission
     │   ├── NoVideoStream                    opened, but nothing to look at
     │   ├── DecodeFailed                     opened, but no usable picture comes out
-    │   └── Truncated                        fewer pictures than the container promises
+    │   ├── Truncated                        fewer pictures than the container promises
+    │   └── NotFinite                        a model made numbers of it that are none
     ├── StoreError                           the library on disk
     │   ├── NotALibrary                      no library at that place, or one of another schema version
     │   └── StoreBusy                        another process kept the write lock too long
@@ -34,6 +35,7 @@ __all__ = [
     "MissingExtra",
     "NoVideoStream",
     "NotALibrary",
+    "NotFinite",
     "ReelspaceError",
     "SpaceMismatch",
     "StoreBusy",
@@ -41,6 +43,8 @@ __all__ = [
     "Truncated",
     "UnknownName",
 ]
+
+_MOST_NAMED = 12  # a longer list says nothing
 
 
 class ReelspaceError(Exception):
@@ -52,12 +56,24 @@ class InvalidArgument(ReelspaceError, ValueError):
 
 
 class UnknownName(InvalidArgument):
-    """A name that is not in a table; the message suggests the nearest one."""
+    """A name that is not in a table; the message suggests the nearest one, or else names all where they are few.
 
-    def __init__(self, kind: str, got: str, known: Iterable[str]) -> None:
+    Args:
+        kind: what is named.
+        got: the name.
+        known: the table.
+        listed_by: the command that lists it, for a long one.
+    """
+
+    def __init__(self, kind: str, got: str, known: Iterable[str], *, listed_by: str | None = None) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+        if near:
+            hint = f"did you mean {near[0]!r}?"
+        elif len(names) <= _MOST_NAMED:
+            hint = f"known: {', '.join(names)}"
+        else:
+            hint = f"{len(names)} are known" + (f"; `{listed_by}` lists them" if listed_by else "")
         super().__init__(f"no {kind} named {got!r}; {hint}")
 
 
@@ -100,6 +116,10 @@ class DecodeFailed(MediaError):
 
 class Truncated(MediaError):
     """Fewer pictures came out than the container promises."""
+
+
+class NotFinite(MediaError):
+    """A model gave infinite numbers, or none, for it: half precision may be too little."""
 
 
 class StoreError(ReelspaceError):

@@ -28,7 +28,7 @@ from reelspace.encoders.encoder import Encoder, FrameEncoder, TextEncoder
 from reelspace.encoders.load import load_encoder
 from reelspace.encoders.pictures import PictureEncoder
 from reelspace.encoders.spec import EncoderSpec
-from reelspace.errors import CheckpointError, MediaError
+from reelspace.errors import CheckpointError, MediaError, NotFinite
 from reelspace.extract.encode import encode_videos
 from reelspace.extract.models import Model
 from reelspace.media import open_video
@@ -78,14 +78,15 @@ def check_encoder(encoder: str | EncoderSpec | Encoder, *, device: str = "auto")
     """
     loaded = load_encoder(encoder, device=device) if isinstance(encoder, str | EncoderSpec) else encoder
     path = _record_path(loaded)
-    got = _golden_vectors(loaded)
+    try:
+        got = _golden_vectors(loaded)
+    except NotFinite as error:
+        raise CheckpointError(
+            f"{loaded.spec.name} gives no finite numbers for the golden input in {_dtype(loaded)}; compute in "
+            "float32, or pull its checkpoint again"
+        ) from error
     found = _read(path)
     if found is None:
-        if not all(np.isfinite(values).all() for values in got.values()):
-            raise CheckpointError(
-                f"{loaded.spec.name} gives no finite numbers for the golden input in {_dtype(loaded)}; compute in "
-                "float32, or pull its checkpoint again"
-            )
         _write(path, got, {"encoder": loaded.spec.name, "dtype": _dtype(loaded), "seen": [_surroundings(loaded)]})
         return ContractReport(loaded.spec.name, "recorded", got, got, 0.0, _TOLERANCE[_dtype(loaded)], path)
     expected, about = found

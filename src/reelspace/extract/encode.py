@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
 from reelspace.core.machine import available_cores
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.video import Video
 from reelspace.encoders.encoder import FrameEncoder
-from reelspace.errors import MediaError
+from reelspace.errors import MediaError, NotFinite
 from reelspace.extract.clips import Clips
 from reelspace.extract.fingerprint import Fingerprints, fingerprint
 from reelspace.extract.models import Computed, Model, ModelRun, readings_of
@@ -151,8 +149,8 @@ class _Run:
         for source, found in self._computer.take():
             made = self._decoded.pop(source)
             computed = tuple(found[i] for i in self._every)
-            if bad := [m.encoder.spec.name for m, c in zip(self._models, computed, strict=True) if not _finite(c)]:
-                yield MediaError(source, f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32")
+            if bad := [m.encoder.spec.name for m, c in zip(self._models, computed, strict=True) if not c.finite]:
+                yield NotFinite(source, f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32")
                 continue
             yield Encoded(source, made.video, made.duration_seconds, computed, made.sequences)
 
@@ -160,10 +158,6 @@ class _Run:
         """Ends the threads."""
         self._stopping = True
         self._computer.end()
-
-
-def _finite(made: Computed) -> bool:
-    return all(np.isfinite(vectors).all() for vectors in made.vectors.values())
 
 
 class _Stopped(Exception):

@@ -101,6 +101,11 @@ class Computed:
     vectors: Mapping[str, NDArray[np.float32]]
     spent_seconds: float
 
+    @property
+    def finite(self) -> bool:
+        """Whether all numbers are."""
+        return all(np.isfinite(vectors).all() for vectors in self.vectors.values())
+
     def probabilities(self) -> NDArray[np.float32]:
         """Of each class, from ``logits``: float32 (N, classes), rows that add up to 1."""
         scores = self.vectors["logits"]

@@ -27,12 +27,10 @@ from datetime import UTC, datetime
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
-import numpy as np
-
 from reelspace.core.embeddings import ClipSequence
 from reelspace.core.machine import available_cores
 from reelspace.core.sequence import FrameSequence
-from reelspace.errors import CannotOpen, InvalidArgument, ReelspaceError
+from reelspace.errors import CannotOpen, InvalidArgument, NotFinite, ReelspaceError
 from reelspace.extract.events import Event, FileDone, Outcome, Progress, Report
 from reelspace.extract.fingerprint import Fingerprints
 from reelspace.extract.messages import Broken, Failed, Hashed, Made, Wanted
@@ -449,14 +447,10 @@ class _Run:
         """Takes what the models have finished."""
         for video_id, computed in self._computer.take():
             file, made = self._computing.pop(video_id)
-            bad = [
-                self._models[i].encoder.spec.name
-                for i, of_model in computed.items()
-                if not all(np.isfinite(vectors).all() for vectors in of_model.vectors.values())
-            ]
+            bad = [self._models[i].encoder.spec.name for i, of_model in computed.items() if not of_model.finite]
             if bad:
                 reason = f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32"
-                self._fail(file, Failed(reason, "NotFinite", of_content=False))
+                self._fail(file, Failed(reason, NotFinite.__name__, of_content=False))
             else:
                 self._store_result(file, made, computed)
         self._free_slots()
