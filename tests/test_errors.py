@@ -18,6 +18,13 @@ def test_a_wrong_name_suggests_the_nearest_one() -> None:
     assert "known: cte, tmk" in str(errors.UnknownName("method", "qqqq", ["tmk", "cte"]))
 
 
+def test_many_names_are_counted_and_where_they_are_listed_is_said() -> None:
+    said = str(errors.UnknownName("encoder", "qqqq", map(str, range(13)), listed_by="reelspace models"))
+    assert said == "no encoder named 'qqqq'; 13 are known; `reelspace models` lists them"
+    assert str(errors.UnknownName("day", "qqqq", map(str, range(13)))).endswith("; 13 are known")
+    assert "known: 0, 1, 10" in str(errors.UnknownName("day", "qqqq", map(str, range(12))))
+
+
 def test_bad_arguments_are_value_errors() -> None:
     assert issubclass(errors.InvalidArgument, ValueError)
     assert issubclass(errors.SpaceMismatch, ValueError)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from errno import ENOSPC
+import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +110,21 @@ def test_two_videos_of_one_name_do_not_overwrite_each_other(tmp_path: Path):
     write_embeddings(tmp_path / "e.npz", embeddings(), sources)
 
 
-def test_a_full_disk_is_said_so_and_leaves_no_half_tensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(path: Path, content: bytes) -> int:
-        path.touch()
-        raise OSError(ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_embeddings(tmp_path / "e", embeddings(), SOURCES)
-    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+@pytest.mark.parametrize(
+    ("name", "file"), [("e.npz", "e.npz"), ("e.parquet", "e.parquet"), ("e", "e/Archery/v_1.pt")]
+)
+def test_a_full_disk_is_said_of_the_file_asked_for_and_leaves_no_half(tmp_path: Path, name: str, file: str):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    many = replace(embeddings((0, 1500)), video_ids=("a" * 64, "b" * 64))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # a disk that is full after so many bytes
+    try:
+        with pytest.raises(OSError, match="File too large") as refused:
+            write_embeddings(tmp_path / name, many, SOURCES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.filename == str(tmp_path / file)
+    assert not [left for left in tmp_path.rglob("*") if left.is_file() and left.name != "v_1.pt"]
+    assert not (tmp_path / file).exists()
 
 
 def test_tensors_of_other_tools_are_read(tmp_path: Path):

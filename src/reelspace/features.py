@@ -19,7 +19,7 @@ from reelspace.core.embeddings import Embeddings
 from reelspace.core.space import Space
 from reelspace.errors import FormatError, InvalidArgument, MissingExtra, UnknownName
 from reelspace.store.array_pickle import read_array_pickle
-from reelspace.store.columns import SPACE_KEY, per_video, write_columns
+from reelspace.store.columns import SPACE_KEY, drafted, per_video, write_columns
 
 __all__ = [
     "FORMATS",
@@ -260,7 +260,8 @@ def _write_tensors(folder: Path, embeddings: Embeddings, places: list[str]) -> N
         file.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()  # torch.save into a file says of a full disk that iostreams have errors
         torch.save(torch.from_numpy(vectors), content)
-        _replace(file, content.getvalue())
+        with drafted(file) as draft:
+            draft.write_bytes(content.getvalue())
         videos.append(
             {
                 "file": name,
@@ -272,17 +273,8 @@ def _write_tensors(folder: Path, embeddings: Embeddings, places: list[str]) -> N
         )
     folder.mkdir(parents=True, exist_ok=True)
     index = json.dumps({"space": json.loads(embeddings.space.to_json()), "videos": videos})
-    _replace(folder / _INDEX, index.encode())
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """Writes a file whole, or leaves what was there."""
-    draft = file.with_name(f"{file.name}.part")
-    try:
-        draft.write_bytes(content)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    with drafted(folder / _INDEX) as draft:
+        draft.write_text(index, "utf-8")
 
 
 def _tensor_name(place: str) -> str:

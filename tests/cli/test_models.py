@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from reelspace.cli.app import main
+from reelspace.encoders.load import load_encoder
+from reelspace.errors import FormatError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "encoders"))
 
@@ -20,6 +22,7 @@ from hub_server import HubServer, serving
 
 Run = Callable[..., Any]
 NAME = "hf:acme/animals"
+NAME_TO_IMPORT = "hiera-base-16x224"
 CONFIG = {
     "model_type": "videomae",
     "architectures": ["VideoMAEForVideoClassification"],
@@ -28,7 +31,8 @@ CONFIG = {
     "num_frames": 4,
     "id2label": {"0": "resting", "1": "running"},
 }
-FILES = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": b"weights" * 1000}
+WEIGHTS = (2).to_bytes(8, "little") + b"{}"  # safetensors of no tensors
+FILES = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": WEIGHTS}
 DIGEST = hashlib.sha256(
     "".join(f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in sorted(FILES.items())).encode()
 ).hexdigest()
@@ -134,16 +138,34 @@ def test_a_model_that_is_not_here_says_what_to_run_when_offline(
 
 
 def test_weights_brought_by_hand_are_taken_in(run: Run, hub: HubServer, tmp_path: Path) -> None:
-    (tmp_path / "hiera.safetensors").write_bytes(b"weights")
-    said = run("models", "import", "hiera-base-16x224", tmp_path / "hiera.safetensors", "--json")
+    (tmp_path / "hiera.safetensors").write_bytes(WEIGHTS)
+    said = run("models", "import", NAME_TO_IMPORT, tmp_path / "hiera.safetensors", "--json")
     assert said.status == 0, said.err
     model = said.json["models"][0]
     assert model["commercial"] is False
-    assert Path(model["files"]["model.safetensors"]).read_bytes() == b"weights"
-    said = run("models", "import", "hiera-base-16x224", tmp_path / "nothing.bin")
+    assert Path(model["files"]["model.safetensors"]).read_bytes() == WEIGHTS
+    said = run("models", "import", NAME_TO_IMPORT, tmp_path / "nothing.bin")
     assert said.status == 2
     assert "there is no file" in said.err
     assert hub.requests == []
+
+
+def test_a_file_of_another_kind_is_no_dead_end_and_the_right_one_replaces_a_wrong_one(
+    run: Run, hub: HubServer, tmp_path: Path
+) -> None:
+    (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+    said = run("models", "import", NAME_TO_IMPORT, tmp_path / "passwd")
+    assert said.status == 1
+    assert "model.safetensors has to be a safetensors file, and this looks like text" in said.err
+    assert run("models", "show", NAME_TO_IMPORT, "--json").json["here"] is False
+    for content in (WEIGHTS, WEIGHTS + b" "):
+        (tmp_path / "mine").write_bytes(content)
+        said = run("models", "import", NAME_TO_IMPORT, tmp_path / "mine")
+        assert said.status == 0, said.err
+    before, after = (hashlib.sha256(content).hexdigest() for content in (WEIGHTS, WEIGHTS + b" "))
+    assert f"SHA-256 {after} took the place of {before}" in said.err
+    with pytest.raises(FormatError, match=rf"The checkpoint lies in .*: reelspace models import {NAME_TO_IMPORT}"):
+        load_encoder(NAME_TO_IMPORT)
 
 
 def test_check_records_compares_and_fails_when_it_differs(run: Run, hub: HubServer) -> None:

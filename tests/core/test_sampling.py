@@ -66,6 +66,7 @@ def test_indices_are_done_as_soon_as_the_last_is_handed_out():
     assert list(state.push(0.3, 0.4, 0.1)) == [0.3]
     assert state.done
     assert AtIndices(()).start().done
+    assert not AtIndices((), to_end=True).start().done
 
 
 @pytest.mark.parametrize("indices", [(-1, 2), (3, 2)])

@@ -19,7 +19,8 @@ from reelspace.encoders.spec import WeightFile, Weights
 from reelspace.errors import CheckpointError, InvalidArgument
 
 REPO = "acme/tiny"
-CONTENT = bytes(range(256)) * 12_000  # 3 MB: three chunks
+HEADER = json.dumps({"weight": {"dtype": "U8", "shape": [3_072_000], "data_offsets": [0, 3_072_000]}}).encode()
+CONTENT = len(HEADER).to_bytes(8, "little") + HEADER + bytes(range(256)) * 12_000  # 3 MB: three chunks
 CONFIG = b'{"model_type": "tiny"}'
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of no bytes
 
@@ -75,7 +76,7 @@ def test_a_warm_store_makes_no_request_and_reads_no_file(hub: HubServer, monkeyp
 def test_the_commit_of_main_is_recorded_at_the_first_pull_and_used_ever_after(hub: HubServer) -> None:
     publish(hub)
     first = checkpoint_of(on_hub())
-    publish(hub, b"a later commit")
+    publish(hub, CONTENT + b"of a later commit")
     assert checkpoint_of(on_hub()) == first
     first.files["model.safetensors"].unlink()
     assert checkpoint_of(on_hub()) == first
@@ -111,37 +112,37 @@ def test_a_later_call_goes_on_from_what_an_earlier_one_left(
 def test_a_file_that_changed_on_the_server_meanwhile_is_begun_anew(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
-    hub.plain["/net.pth"] = CONTENT
-    hub.cut_after["/net.pth"] = 1_000_000
+    row = Weights((WeightFile("net.data", url=f"{hub.url}/net.data"),))
+    hub.plain["/net.data"] = CONTENT
+    hub.cut_after["/net.data"] = 1_000_000
     monkeypatch.setattr(download, "_TRIES", 1)
     with pytest.raises(CheckpointError):
         checkpoint_of(row)
-    hub.plain["/net.pth"] = CONTENT[::-1]
-    assert checkpoint_of(row).files["net.pth"].read_bytes() == CONTENT[::-1]
+    hub.plain["/net.data"] = CONTENT[::-1]
+    assert checkpoint_of(row).files["net.data"].read_bytes() == CONTENT[::-1]
 
 
 def test_a_busy_server_is_asked_again(hub: HubServer) -> None:
-    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
-    hub.plain["/net.pth"] = CONTENT
-    hub.busy["/net.pth"] = 2
-    assert checkpoint_of(row).files["net.pth"].read_bytes() == CONTENT
-    assert hub.asked() == ["/net.pth"] * 3
+    row = Weights((WeightFile("net.data", url=f"{hub.url}/net.data"),))
+    hub.plain["/net.data"] = CONTENT
+    hub.busy["/net.data"] = 2
+    assert checkpoint_of(row).files["net.data"].read_bytes() == CONTENT
+    assert hub.asked() == ["/net.data"] * 3
 
 
 @pytest.mark.parametrize(("more", "bytes_sent"), [(b"", 0), (b"more", len(CONTENT))])
 def test_a_part_that_is_complete_is_taken_and_a_longer_one_is_not(
     hub: HubServer, more: bytes, bytes_sent: int
 ) -> None:
-    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
-    hub.plain["/net.pth"] = CONTENT
+    row = Weights((WeightFile("net.data", url=f"{hub.url}/net.data"),))
+    hub.plain["/net.data"] = CONTENT
     folder = checkpoint_of(row).folder
-    (folder / "net.pth").unlink()
-    (folder / "net.pth.part").write_bytes(CONTENT + more)
-    (folder / "net.pth.part.tag").write_text(f'"{sum_of(CONTENT)}"')
+    (folder / "net.data").unlink()
+    (folder / "net.data.part").write_bytes(CONTENT + more)
+    (folder / "net.data.part.tag").write_text(f'"{sum_of(CONTENT)}"')
     heard = [0]
     found = checkpoint_of(row, on_progress=lambda name, done, total: heard.append(done))
-    assert found.files["net.pth"].read_bytes() == CONTENT
+    assert found.files["net.data"].read_bytes() == CONTENT
     assert heard[-1] == bytes_sent
 
 
@@ -166,14 +167,14 @@ def test_a_row_that_learned_its_sum_later_refuses_what_is_here(hub: HubServer) -
 
 
 def test_a_file_replaced_at_its_url_is_refused_after_the_first_use(hub: HubServer) -> None:
-    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
-    hub.plain["/net.pth"] = CONTENT
+    row = Weights((WeightFile("net.data", url=f"{hub.url}/net.data"),))
+    hub.plain["/net.data"] = CONTENT
     first = checkpoint_of(row)
-    first.files["net.pth"].unlink()
-    hub.plain["/net.pth"] = b"something else"
+    first.files["net.data"].unlink()
+    hub.plain["/net.data"] = b"something else"
     with pytest.raises(CheckpointError, match=f"SHA-256 {sum_of(CONTENT)} as recorded .* got"):
         checkpoint_of(row)
-    hub.plain["/net.pth"] = CONTENT
+    hub.plain["/net.data"] = CONTENT
     assert checkpoint_of(row) == first
 
 
@@ -192,20 +193,20 @@ PULL = """
 import sys
 from reelspace.encoders.checkpoint import checkpoint_of
 from reelspace.encoders.spec import WeightFile, Weights
-print(checkpoint_of(Weights((WeightFile("net.pth", url=sys.argv[1]),))).digest)
+print(checkpoint_of(Weights((WeightFile("net.data", url=sys.argv[1]),))).digest)
 """
 
 
 def test_two_processes_at_once_end_with_one_whole_file(hub: HubServer) -> None:
-    hub.plain["/net.pth"] = CONTENT * 10
-    url = f"{hub.url}/net.pth"
+    hub.plain["/net.data"] = CONTENT * 10
+    url = f"{hub.url}/net.data"
     both = [
         subprocess.Popen([sys.executable, "-c", PULL, url], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     said = [process.communicate(timeout=60)[0] for process in both]
     assert said[0] == said[1] != ""
-    assert hub.asked() == ["/net.pth"]
-    assert [path.read_bytes() for path in models_store().rglob("net.pth*")] == [CONTENT * 10]
+    assert hub.asked() == ["/net.data"]
+    assert [path.read_bytes() for path in models_store().rglob("net.data*")] == [CONTENT * 10]
 
 
 def test_offline_and_cold_is_instant_and_says_what_to_run(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,18 +331,18 @@ def test_files_of_a_row_may_not_leave_their_folder(hub: HubServer) -> None:
 def test_files_in_a_folder_are_read_once_and_their_digest_follows_them(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.pth").write_bytes(CONTENT)
-    row = Weights((WeightFile("mine.pth"), WeightFile("notes.txt", optional=True)), folder=str(tmp_path))
+    (tmp_path / "mine.data").write_bytes(CONTENT)
+    row = Weights((WeightFile("mine.data"), WeightFile("notes.txt", optional=True)), folder=str(tmp_path))
     first = checkpoint_of(row)
-    assert first.files == {"mine.pth": tmp_path / "mine.pth"}
-    assert first.digest == sum_of(f"mine.pth {sum_of(CONTENT)}\n".encode())
+    assert first.files == {"mine.data": tmp_path / "mine.data"}
+    assert first.digest == sum_of(f"mine.data {sum_of(CONTENT)}\n".encode())
     with monkeypatch.context() as context:
         context.setattr(hashlib, "file_digest", None)
         assert checkpoint_of(row) == first
-    (tmp_path / "mine.pth").write_bytes(CONFIG)
-    assert checkpoint_of(row).digest == sum_of(f"mine.pth {sum_of(CONFIG)}\n".encode())
-    (tmp_path / "mine.pth").unlink()
-    with pytest.raises(CheckpointError, match=r"there is no mine\.pth in"):
+    (tmp_path / "mine.data").write_bytes(CONFIG)
+    assert checkpoint_of(row).digest == sum_of(f"mine.data {sum_of(CONFIG)}\n".encode())
+    (tmp_path / "mine.data").unlink()
+    with pytest.raises(CheckpointError, match=r"there is no mine\.data in"):
         checkpoint_of(row)
 
 
@@ -349,12 +350,12 @@ def test_an_imported_file_of_another_name_serves_a_row_of_one_file(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth", sha256=sum_of(CONTENT)),))
+    row = Weights((WeightFile("net.data", url=f"{hub.url}/net.data", sha256=sum_of(CONTENT)),))
     (tmp_path / "brought.bin").write_bytes(CONTENT)
     imported = import_files(row, [tmp_path / "brought.bin"])
     (tmp_path / "brought.bin").unlink()
     assert checkpoint_of(row) == imported
-    assert imported.files["net.pth"].read_bytes() == CONTENT
+    assert imported.files["net.data"].read_bytes() == CONTENT
     assert hub.requests == []
 
 
@@ -411,3 +412,44 @@ def test_the_store_is_in_the_users_cache_unless_told_otherwise(monkeypatch: pyte
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert models_store() == Path("/home/somebody/.cache/reelspace/models")
+
+
+def test_an_import_replaces_what_came_before_and_never_against_the_rows_own_sum(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    publish(hub)
+    first = checkpoint_of(on_hub())
+    (tmp_path / "model.safetensors").write_bytes(CONTENT + b"2")
+    heard: list[tuple[str, str, str]] = []
+    second = import_files(on_hub(), [tmp_path / "model.safetensors"], on_replaced=lambda *news: heard.append(news))
+    assert heard == [("model.safetensors", sum_of(CONTENT), sum_of(CONTENT + b"2"))]
+    assert checkpoint_of(on_hub()) == second != first
+    (tmp_path / "model.safetensors").write_bytes(CONTENT + b"3")
+    with pytest.raises(CheckpointError, match=f"should have SHA-256 {second.digest}"):
+        import_files(on_hub(sha256=second.digest), [tmp_path / "model.safetensors"])
+    assert checkpoint_of(on_hub()) == second
+
+
+def test_a_refused_import_leaves_the_way_to_pull_open(hub: HubServer, tmp_path: Path) -> None:
+    publish(hub)
+    (tmp_path / "model.safetensors").write_bytes(b"<!DOCTYPE html><title>Sign in")
+    with pytest.raises(CheckpointError, match="looks like an HTML page; nothing was recorded"):
+        import_files(on_hub(), [tmp_path / "model.safetensors"])
+    assert checkpoint_of(on_hub()).files["model.safetensors"].read_bytes() == CONTENT
+
+
+def test_a_page_that_came_instead_of_a_file_is_not_kept(hub: HubServer) -> None:
+    row = Weights((WeightFile("net.pth", url=f"{hub.url}/net.pth"),))
+    hub.plain["/net.pth"] = b"\n<html>moved"
+    with pytest.raises(CheckpointError, match=r"net\.pth has to be what torch\.save writes, .* an HTML page"):
+        checkpoint_of(row)
+    assert not list(models_store().rglob("net.pth*"))
+    hub.plain["/net.pth"] = b"PK\x03\x04 and so on"
+    assert checkpoint_of(row).files["net.pth"].read_bytes() == hub.plain["/net.pth"]
+
+
+def test_the_folder_of_a_checkpoint_is_where_its_names_start(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "net.index").write_bytes(CONTENT)
+    row = Weights((WeightFile("variables/net.index"),), folder=str(tmp_path))
+    assert checkpoint_of(row).folder == tmp_path

@@ -12,7 +12,7 @@ from made_up_models import SIDE, Colours, model
 
 from reelspace.core.frames import Picture
 from reelspace.encoders.preprocess import crops_of
-from reelspace.errors import DecodeFailed, InvalidArgument, MediaError, ReelspaceError
+from reelspace.errors import InvalidArgument, MediaError, ReelspaceError, Truncated
 from reelspace.extract.clips import Clips
 from reelspace.extract.encode import encode_videos
 from reelspace.extract.models import Model, ModelRun
@@ -191,10 +191,11 @@ def test_models_are_refused_clips_they_were_not_made_for():
         Model(made.encoder, ("colours",), model(frames=5).clip)
 
 
-def test_a_truncated_file_fails_unless_what_there_is_is_wanted(shared: Path):
-    source = shared / "videos" / "odd" / "derived_truncated_flower_60pct.mp4"
-    (failed,) = encode_videos([str(source)], [model()])
-    assert isinstance(failed, MediaError)
-    assert not isinstance(failed, DecodeFailed)
-    kept = one(source, model(), keep_partial=True)
+@pytest.mark.parametrize("mode", ["tiled", "views", "squashed"])
+@pytest.mark.parametrize("name", ["derived_truncated_flower_60pct.mp4", "derived_truncated_stream_50pct.webm"])
+def test_a_truncated_file_fails_unless_what_there_is_is_wanted(shared: Path, name: str, mode: str):
+    source = shared / "videos" / "odd" / name
+    (failed,) = encode_videos([str(source)], [model(mode=mode)])
+    assert isinstance(failed, Truncated)
+    kept = one(source, model(mode=mode), keep_partial=True)
     assert 0 < kept.made[0].ends_seconds[-1] <= kept.duration_seconds + 0.4

@@ -98,12 +98,14 @@ class AtIndices:
 
     Attributes:
         indices: not decreasing.
+        to_end: whether the pass goes on when all were handed out, so that a reader notices a missing end.
 
     Raises:
         InvalidArgument: when an index is negative or the indices decrease.
     """
 
     indices: tuple[int, ...]
+    to_end: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "indices", tuple(int(index) for index in self.indices))
@@ -112,23 +114,24 @@ class AtIndices:
 
     def start(self) -> SamplerState:
         """Fresh state for one pass."""
-        return _Indices(self.indices)
+        return _Indices(self.indices, self.to_end)
 
 
 @dataclass(slots=True)
 class _Indices:
     indices: tuple[int, ...]
+    to_end: bool = False
     position: int = 0
     pushed: int = 0
     last_seconds: float = 0.0
 
     @property
     def done(self) -> bool:
-        return self.position == len(self.indices)
+        return self.position == len(self.indices) and not self.to_end
 
     def push(self, time_seconds: float, until_seconds: float, duration_seconds: float) -> Sequence[float]:  # noqa: ARG002
         first = self.position
-        while not self.done and self.indices[self.position] == self.pushed:
+        while self.position < len(self.indices) and self.indices[self.position] == self.pushed:
             self.position += 1
         self.pushed += 1
         self.last_seconds = time_seconds

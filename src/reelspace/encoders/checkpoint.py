@@ -2,8 +2,9 @@
 
 A store on this machine holds a folder for each checkpoint, shared by all processes: its files under the names of
 the row, and ``manifest.json``, which says of each its size, SHA-256, commit, where it came from and when. What
-nobody published is recorded there when a file first comes, and anything else is refused ever after. For a warm
-store no request is made and no file is read: size and time of change stand for the content.
+nobody published is recorded there when a file first comes, and anything else is refused ever after, but for what
+the user imports. For a warm store no request is made and no file is read: size and time of change stand for the
+content.
 
 Nothing is unpickled here.
 """
@@ -25,14 +26,27 @@ from typing import Any
 
 from reelspace.encoders import hub
 from reelspace.encoders.download import Unreachable, download
+from reelspace.encoders.file_kinds import require_kind
 from reelspace.encoders.hub import Commit
 from reelspace.encoders.spec import WeightFile, Weights
 from reelspace.errors import CheckpointError, InvalidArgument
 
-__all__ = ["Checkpoint", "OnProgress", "checkpoint_of", "commit_of", "import_files", "is_here", "models_store"]
+__all__ = [
+    "Checkpoint",
+    "OnProgress",
+    "OnReplaced",
+    "checkpoint_of",
+    "commit_of",
+    "import_files",
+    "is_here",
+    "models_store",
+]
 
 OnProgress = Callable[[str, int, int | None], None]
 """Told a file's name, how many of its bytes are there, and how many there will be where the server says so."""
+
+OnReplaced = Callable[[str, str, str], None]
+"""Told a file's name, the SHA-256 of the one that was there, and that of the one in its place."""
 
 _IMPORTED = "imported"  # stands for the commit of files that came without the network
 
@@ -51,8 +65,9 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """The folder of the files: what `from_pretrained` takes."""
-        return next(iter(self.files.values())).parent
+        """The folder that the names of the files start from: what `from_pretrained` takes."""
+        name, path = next(iter(self.files.items()))
+        return path.parents[len(PurePosixPath(name).parts) - 1]
 
 
 def checkpoint_of(
@@ -103,19 +118,27 @@ def is_here(weights: Weights) -> bool:
 
 
 def import_files(
-    weights: Weights, paths: Sequence[str | os.PathLike[str]], *, name: str | None = None
+    weights: Weights,
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    name: str | None = None,
+    on_replaced: OnReplaced | None = None,
 ) -> Checkpoint:
     """Copies files that were brought here by other means into the store, verified as if they had been fetched.
+
+    Where the row itself names no sum, they take the place of other files that came before: what was recorded of
+    those guards against a change behind the user's back, and this is the user's own act.
 
     Args:
         weights: of a row.
         paths: matched with the row's files by name; the one file of a row may have any name. Of a folder, the
             row's files in it are taken.
         name: the row's, for messages.
+        on_replaced: hears of each file that took the place of another.
 
     Raises:
         InvalidArgument: for a file that is not of this checkpoint, or weights that are not in the store.
-        CheckpointError: when a file is not what the row or the manifest says, or others are still missing.
+        CheckpointError: when a file is not what the row or its own name says, or others are still missing.
     """
     if weights.folder is not None or not weights.files:
         raise InvalidArgument(f"{name or 'that encoder'} takes no files: its weights are in place")
@@ -123,14 +146,17 @@ def import_files(
     revision = _known_revision(weights)
     if revision is None and weights.repo is not None:
         revision = _IMPORTED
-        _write_json(_ref_path(weights.repo, _IMPORTED), {"revision": revision, "files": [], "when": _now()})
     shelf = _Shelf.of(weights, revision)
     with _locked(shelf.folder):
         shelf.reread()
         for file, path in given.items():
             part = shelf.part_of(file)
             shutil.copyfile(path, part)
-            shelf.admit(file, part, source=str(path.absolute()), revision=revision)
+            replaced = shelf.admit(file, part, source=str(path.absolute()), revision=revision, may_replace=True)
+            if replaced is not None and on_replaced is not None:
+                on_replaced(file.name, *replaced)
+        if revision == _IMPORTED and weights.repo is not None:
+            _write_json(_ref_path(weights.repo, _IMPORTED), {"revision": revision, "files": [], "when": _now()})
         for file in weights.files:
             if file.optional and not shelf.has(file):
                 shelf.leave_out(file)
@@ -265,7 +291,7 @@ class _Shelf:
         if known is None or not path.is_file():
             return False
         found = _Record.of(path, source=known.source, revision=known.revision)
-        self._require(file, found, where=f"{path} was changed", remedy=f"delete {path} and pull it again")
+        self._require(file, found, known, where=f"{path} was changed", remedy=f"delete {path} and pull it again")
         self._write(file, found)
         return True
 
@@ -274,6 +300,7 @@ class _Shelf:
         for file in there:  # a row may have learned better since the file came
             self._require(
                 file,
+                self._records[file.name],
                 self._records[file.name],
                 where=f"{self.path_of(file)} is not what the row names",
                 remedy=f"delete {self.folder} and pull it again",
@@ -293,27 +320,43 @@ class _Shelf:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.with_name(f"{path.name}.part")
 
-    def admit(self, file: WeightFile, part: Path, *, source: str, revision: str | None) -> None:
+    def admit(
+        self, file: WeightFile, part: Path, *, source: str, revision: str | None, may_replace: bool = False
+    ) -> tuple[str, str] | None:
         """Puts a verified file in its place.
 
+        Args:
+            file: of the row.
+            part: where it lies so far.
+            source: where it came from.
+            revision: the commit it is of.
+            may_replace: whether it may be another file than came before.
+
+        Returns:
+            The SHA-256 of the file that was replaced by another, and of that one.
+
         Raises:
-            CheckpointError: when it is not what the row says, or what came before; then it is gone.
+            CheckpointError: when it is not what the row or its name says, or what came before; then it is gone.
         """
         found = _Record.of(part, source=source, revision=revision)
+        before = self._records.get(file.name)
         try:
             self._require(
                 file,
                 found,
+                None if may_replace else before,
                 where=f"{source} is not what it should be",
                 remedy="it was replaced, or damaged on its way: pull it again, or import one from somewhere you "
                 f"trust; where a new version is what you want, delete {self.folder} first",
             )
+            require_kind(part, file.name, source=source)
         except CheckpointError:
             part.unlink()
             raise
         _flush(part)
         part.replace(self.path_of(file))
         self._write(file, found)
+        return (before.sha256, found.sha256) if before is not None and before.sha256 != found.sha256 else None
 
     def leave_out(self, file: WeightFile) -> None:
         """Remembers that this checkpoint does without that file, so that its digest stays what it is."""
@@ -326,8 +369,7 @@ class _Shelf:
         known = self._records.get(file.name)
         return known is not None and known.stamped(self.path_of(file))
 
-    def _require(self, file: WeightFile, found: _Record, *, where: str, remedy: str) -> None:
-        known = self._records.get(file.name)
+    def _require(self, file: WeightFile, found: _Record, known: _Record | None, *, where: str, remedy: str) -> None:
         for expected, got, unit in (
             (file.sha256, found.sha256, "SHA-256"),
             (file.size_bytes, found.size_bytes, "bytes"),

@@ -69,11 +69,26 @@ def load_encoder(
             raise MissingExtra(f"{row.name} runs on {error.name}, which", extra="models") from error
         raise
     checkpoint = checkpoint_of(row.weights, name=row.name)
-    made = factory(row, checkpoint)
+    try:
+        made = factory(row, checkpoint)
+    except FormatError as error:
+        if not checkpoint.files:
+            raise
+        raise FormatError(f"{error}. {_remedy(row, checkpoint)}") from error
     if hasattr(made, "spec"):  # an encoder in its own right, such as those of the foundation, which need no torch
         encoder: Encoder = made
         return encoder
     return TorchEncoder(row, made, checkpoint, device=device, dtype=dtype, compiled=compiled)
+
+
+def _remedy(row: EncoderSpec, checkpoint: Checkpoint) -> str:
+    """What to do about a checkpoint that does not fit."""
+    if row.weights.folder is not None:
+        return f"The files are your own, in {checkpoint.folder}: correct them, or the row"
+    return (
+        f"The checkpoint lies in {checkpoint.folder}: delete that folder and pull it again, or replace it by the "
+        f"right one: reelspace models import {row.name} FILE..."
+    )
 
 
 def label_names(table: str) -> tuple[str, ...]:
@@ -156,7 +171,11 @@ class TorchEncoder:
     def encode(
         self, clips: NDArray[np.uint8 | np.float32], *, outputs: Sequence[str] = ()
     ) -> dict[str, NDArray[np.float32]]:
-        """As `Encoder.encode`; one batch, so the caller chooses what fits the device."""
+        """As `Encoder.encode`; one batch, so the caller chooses what fits the device.
+
+        Raises:
+            InvalidArgument: when these are not at least one clip as the model reads them.
+        """
         import torch
 
         wanted = tuple(outputs) or (self.spec.default_output,)
@@ -171,10 +190,12 @@ class TorchEncoder:
         """As `TextEncoder.encode_text`.
 
         Raises:
-            InvalidArgument: when the model has no text tower.
+            InvalidArgument: when the model has no text tower, or this is one text by itself.
         """
         import torch
 
+        if isinstance(texts, str):
+            raise InvalidArgument(f"encode_text takes a sequence of texts, got the one text {texts!r}; give [text]")
         if self.spec.text_output is None:
             raise InvalidArgument(
                 f"{self.spec.name} has no text tower; `reelspace models --text` lists those that do"
@@ -228,6 +249,10 @@ class TorchEncoder:
         frames = self.spec.clip.frames
         height, width = ("H", "W") if side is None else (side, side)
         expected = f"(B, {frames}, {height}, {width}, 3)"
+        if not isinstance(clips, np.ndarray):
+            raise InvalidArgument(
+                f"{self.spec.name} reads clips as one array {expected}, got a {type(clips).__name__}: np.stack them"
+            )
         if clips.ndim != 5 or clips.shape[-1] != 3 or clips.dtype not in (np.uint8, np.float32):
             raise InvalidArgument(f"{self.spec.name} reads clips {expected}, got {clips.dtype} {clips.shape}")
         if clips.shape[1] != frames or (side is not None and clips.shape[2:4] != (side, side)):
@@ -235,3 +260,5 @@ class TorchEncoder:
                 f"{self.spec.name} was made for clips {expected}, got {clips.shape}; other sizes would mix up its "
                 "positions without a word"
             )
+        if not len(clips):
+            raise InvalidArgument(f"{self.spec.name} reads at least one clip, got none: {clips.shape}")

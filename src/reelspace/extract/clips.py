@@ -197,7 +197,8 @@ class _Squashed:
         if side is None:
             raise DecodeFailed(reader.video.source, "a squashed clip needs a model of one size")
         self._squash = Squash(reader.count_frames(), reading.clip.frames, side)
-        self.tap = Tap(AtIndices(self._squash.indices), Picture())
+        # To the end of the file, a little after the last of them: only there a file is seen to be cut off.
+        self.tap = Tap(AtIndices(self._squash.indices, to_end=True), Picture())
         self._emit = emit
 
     def push(self, frame: Frame) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument, UnknownName
 
-__all__ = ["SPACE_KEY", "Columns", "per_video", "require_output", "write_columns"]
+__all__ = ["SPACE_KEY", "Columns", "drafted", "per_video", "require_output", "write_columns"]
 
 SPACE_KEY = "reelspace.space"
 
@@ -48,13 +50,27 @@ def write_columns(output: Path, columns: Columns, space: Space | None) -> int:
         UnknownName, InvalidArgument: as `require_output`.
     """
     require_output(output)
-    draft = output.with_name(f"{output.name}.part{output.suffix}")
-    try:
+    with drafted(output) as draft:
         _WRITERS[output.suffix](draft, columns, space)
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
     return len(columns["video_id"])
+
+
+@contextmanager
+def drafted(output: Path) -> Iterator[Path]:
+    """A place beside ``output`` to write to: it becomes ``output`` in the end, or is gone and ``output`` as it was.
+
+    Raises:
+        OSError: naming ``output``, whatever of it could not be written.
+    """
+    draft = output.with_name(f"{output.name}.part")
+    try:
+        yield draft
+        draft.replace(output)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(output)) from error
+    finally:
+        with suppress(OSError):  # a disk that cannot be written refuses even to remove what is not there
+            draft.unlink()
 
 
 def per_video(sources: Sequence[str], video_ids: Sequence[str], counts: NDArray[np.integer]) -> Columns:
@@ -76,7 +92,8 @@ def _write_npz(path: Path, columns: Columns, space: Space | None) -> None:
             arrays[name] = column
     if space is not None:
         arrays["space"] = np.array(space.to_json())
-    np.savez(path, **arrays)
+    with path.open("wb") as file:  # to a path, savez would add a suffix
+        np.savez(file, **arrays)
 
 
 def _write_parquet(path: Path, columns: Columns, space: Space | None) -> None:

@@ -66,7 +66,7 @@ def find(name: str) -> EncoderSpec:
         return _on_hub(name)
     rows = catalog()
     if name not in rows:
-        raise UnknownName("encoder", name, rows)
+        raise UnknownName("encoder", name, rows, listed_by="reelspace models")
     return rows[name]
 
 
