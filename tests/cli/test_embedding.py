@@ -28,6 +28,7 @@ def test_two_videos_of_one_name_are_noticed_before_the_work(tmp_path: Path, caps
 
 def test_a_file_is_no_folder_for_tensors(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "out").touch()
+    (tmp_path / "film.mp4").touch()
     said = refused(capsys, "embed", tmp_path, "-e", "hiera-base-16x224", "-o", tmp_path / "out")
     assert "out is a file; name a folder for one .pt per video" in said
 
