@@ -11,7 +11,7 @@ import pytest
 
 from reelspace import Library, Span, align
 from reelspace import library as library_module
-from reelspace.errors import InvalidArgument, NotALibrary, UnknownName
+from reelspace.errors import InvalidArgument, NotALibrary, SpaceMismatch, UnknownName
 from reelspace.extract.events import FileDone
 from reelspace.media.synthetic import PlantedCopy, render_clips, render_copies
 
@@ -65,6 +65,43 @@ def test_the_index_of_a_large_library_finds_the_same_pairs(
     assert indexed._store._open("frames_pdqf-views", indexed._store.record()).list_indices()
     assert pairs(indexed) == expected
     assert set(asked) == {False}
+
+
+def test_a_second_encoder_is_asked_where_its_rows_are(
+    footage: tuple[Path, list[PlantedCopy]], library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Library(tmp_path / "both", tmk=False)
+    both.add(footage[0], encoders=["reelprint"])
+    asked: list[str] = []
+    find = library_module.copying.find_copies
+    monkeypatch.setattr(
+        library_module.copying, "find_copies", lambda m, *a, **k: asked.append(m.space.name) or find(m, *a, **k)
+    )
+    assert pairs(both) == pairs(library)
+    assert asked == ["pdqf-views", "reelprint", "pdqf-views"]
+    copy = footage[1][0].query
+    (found,) = both.match(copy)
+    assert Path(found.reference) == footage[1][0].reference
+    assert found.score >= library.match(copy)[0].score
+    # A file that came before the second encoder, and one that the library does not know.
+    library.add(footage[1][0].reference, encoders=["reelprint"])
+    assert library.match(copy)[0].reference == found.reference
+    new = Path(shutil.copy(copy, tmp_path / "new.mp4"))
+    assert {m.reference for m in both.match(new)} == {str(copy), found.reference}
+
+
+def test_libraries_of_which_one_knows_a_second_encoder_share_the_first(
+    footage: tuple[Path, list[PlantedCopy]], tmp_path: Path
+) -> None:
+    one, two = Library(tmp_path / "one", tmk=False), Library(tmp_path / "two", tmk=False)
+    one.add(footage[1][0].query, encoders=["reelprint"])
+    two.add(footage[1][0].reference)
+    (group,) = one.copies(against=two)
+    assert len(group.matches) == 1
+    fast = Library(tmp_path / "fast", fast=True, tmk=False)
+    fast.add(footage[1][0].reference)
+    with pytest.raises(SpaceMismatch):
+        one.copies(against=fast)
 
 
 def test_events_name_every_file_once(footage: tuple[Path, list[PlantedCopy]], tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.time import Span
 from reelspace.encoders.catalog import find
-from reelspace.encoders.encoder import TextEncoder
+from reelspace.encoders.encoder import FrameEncoder, TextEncoder
 from reelspace.encoders.load import Dtype, TorchEncoder
+from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.encoders.pictures import PictureEncoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
@@ -30,7 +31,7 @@ from reelspace.extract.events import Event, Report
 from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.models import Model, as_clips, rows_of
 from reelspace.extract.pipeline import extract
-from reelspace.extract.plan import Plan, default_plan
+from reelspace.extract.plan import Plan, decoded_space, default_plan
 from reelspace.extract.stamps import missing, stamp_of
 from reelspace.media.sources import find_videos, source_names
 from reelspace.models import named_output, open_model, open_models
@@ -192,8 +193,9 @@ class Library:
             on_event=on_event,
         )
         if report.indexed:
-            if self._store.frame_rows(self._frame_space) > INDEX_ABOVE_ROWS:
-                self._store.build_index(self._frame_space)
+            for space in self._copy_spaces():
+                if self._store.frame_rows(space) > INDEX_ABOVE_ROWS:
+                    self._store.build_index(space)
             for space in (space for model in models for space in model.spaces(decoding=plan.decoding)):
                 if len(self._store.embeddings(space)) > searching.SEARCH_INDEX_ABOVE_ROWS:
                     self._store.build_index(space)
@@ -488,28 +490,33 @@ class Library:
         Raises:
             SpaceMismatch: when the two libraries were made with different settings.
         """
-        if not self._holds_frames() or (against is not None and not against._holds_frames()):  # noqa: SLF001
-            return []
-        here = self._store.frame_matrix(self._frame_space)
-        videos = self._store.videos()
-        if against is None:
-            found = copying.find_copies(here, threshold=_threshold(threshold), nearest=self._index_of(here))
-            there, others = here, videos
-            same_bytes = [match for video in videos.values() for match in _same_bytes(video, video)]
-        else:
-            there, others = against._store.frame_matrix(self._frame_space), against._store.videos()  # noqa: SLF001
-            nearest = against._index_of(there)  # noqa: SLF001
-            found = copying.find_copies(here, there, threshold=_threshold(threshold), nearest=nearest)
-            same_bytes = [
-                match for id_ in videos.keys() & others.keys() for match in _same_bytes(videos[id_], others[id_])
-            ]
+        other = self if against is None else against
+        other._store.require(frames=self._copy_spaces())  # noqa: SLF001
+        spaces = [space for space in self._copy_spaces() if space in other._copy_spaces()]  # noqa: SLF001
+        videos, others = self._store.videos(), other._store.videos()  # noqa: SLF001
+        found = copying.merged(self._copies_by(space, other, threshold=_threshold(threshold)) for space in spaces)
+        same_bytes = [
+            match
+            for id_ in (videos if other is self else videos.keys() & others.keys())
+            for match in _same_bytes(videos[id_], others[id_])
+        ]
         matches = [
-            _named(segments, videos[here.video_ids[q]].sources[0], others[there.video_ids[r]].sources[0])
-            for q, r, segments in found
-            if here.video_ids[q] != there.video_ids[r]
+            _named(segments, videos[query].sources[0], others[reference].sources[0])
+            for (query, reference), segments in found.items()
+            if query != reference
         ]
         lengths = {s: v.duration_seconds for v in (*videos.values(), *others.values()) for s in v.sources}
         return _groups([*matches, *same_bytes], lengths)
+
+    def _copies_by(
+        self, space: Space, other: Library, *, threshold: float
+    ) -> dict[tuple[str, str], tuple[CopySegment, ...]]:
+        """The pairs that share footage by the rows of one space: content ids, and where."""
+        here = self._store.frame_matrix(space)
+        there = here if other is self else other._store.frame_matrix(space)
+        nearest = other._index_of(there)
+        found = copying.find_copies(here, None if other is self else there, threshold=threshold, nearest=nearest)
+        return {(here.video_ids[q], there.video_ids[r]): segments for q, r, segments in found}
 
     def match(self, query: str | os.PathLike[str], *, threshold: float | None = None) -> list[CopyMatch]:
         """Where in the library the footage of one video is, best first; parts of it, too.
@@ -522,18 +529,25 @@ class Library:
         source = self.find(query)
         if len(source) != 1:
             raise InvalidArgument(f"match takes one video, {os.fspath(query)!r} is {len(source)}")
-        video_id, sequence = self._sequence(source[0])
-        if not self._holds_frames():
+        if not self._copy_encoders():
             return []
-        matrix = self._store.frame_matrix(self._frame_space)
+        video_id, sequences = self._sequences(source[0])
+        opinions = []
+        for sequence in sequences:
+            matrix = self._store.frame_matrix(sequence.space)
+            found = copying.match(
+                sequence,
+                matrix,
+                skip=[matrix.video_ids.index(video_id)] if video_id in matrix.video_ids else [],
+                threshold=_threshold(threshold),
+                nearest=self._index_of(matrix),
+            )
+            opinions.append({(video_id, matrix.video_ids[index]): segments for index, segments in found})
         videos = self._store.videos()
-        itself = [matrix.video_ids.index(video_id)] if video_id in matrix.video_ids else []
-        nearest = self._index_of(matrix)
-        found = copying.match(sequence, matrix, skip=itself, threshold=_threshold(threshold), nearest=nearest)
         twins = [s for s in videos[video_id].sources if s != source[0]] if video_id in videos else []
-        matches = [_whole(source[0], twin, sequence.duration_seconds) for twin in twins]
-        for index, segments in found:
-            matches += [_named(segments, source[0], s) for s in videos[matrix.video_ids[index]].sources]
+        matches = [_whole(source[0], twin, videos[video_id].duration_seconds) for twin in twins]
+        for (_, reference), segments in copying.merged(opinions).items():
+            matches += [_named(segments, source[0], s) for s in videos[reference].sources]
         return sorted(matches, key=lambda m: -m.score)
 
     def tmk_copies(self, *, against: Library | None = None, threshold: float | None = None) -> list[TmkPair]:
@@ -572,21 +586,46 @@ class Library:
             return None
 
         def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-            found = self._store.nearest(self._frame_space, vectors, k=k, exact=False)
+            found = self._store.nearest(matrix.space, vectors, k=k, exact=False)
             return found.rows, found.scores
 
         return nearest
 
-    def _holds_frames(self) -> bool:
-        return any(space.name == self._frame_space.name for space in self._store.spaces().values())
+    def _copy_encoders(self) -> list[tuple[FrameEncoder, Space]]:
+        """What copies are found by: the rows that every file has, and reelprint's where the library holds them."""
+        held = set(self._store.spaces().values())
+        wanted = [
+            (encoder, decoded_space(encoder.space, decoding=self._plan.decoding))
+            for encoder in (*self._plan.encoders, Reelprint())
+        ]
+        return [(encoder, space) for encoder, space in wanted if space in held]
 
-    def _sequence(self, source: str) -> tuple[str | None, FrameSequence]:
-        """Content id (when known) and frame vectors of a file, from the store where it has them."""
+    def _copy_spaces(self) -> list[Space]:
+        return [space for _, space in self._copy_encoders()]
+
+    def _sequences(self, source: str) -> tuple[str, list[FrameSequence]]:
+        """Content id and frame vectors of a file, one sequence for each space that copies are found by.
+
+        From the store where it has them; what it lacks is made in one decode pass.
+        """
         known = self._store.find([source]).get(source)
+        video_id: str | None = None
+        sequences: list[FrameSequence] = []
+        missing: list[FrameEncoder] = []
         if known and known.video_id and known.outcome == "indexed" and known.stamp == stamp_of(source):
-            return known.video_id, self._store.sequence(self._frame_space, known.video_id)
-        made = fingerprint(source, Plan(encoders=self._plan.encoders, fast=self._plan.fast))
-        return made.video_id, made.sequences[0]
+            video_id = known.video_id
+        for encoder, space in self._copy_encoders():
+            try:
+                if video_id is None:
+                    missing.append(encoder)
+                else:
+                    sequences.append(self._store.sequence(space, video_id))
+            except UnknownName:  # it was indexed without this encoder
+                missing.append(encoder)
+        if missing or video_id is None:
+            made = fingerprint(source, Plan(encoders=tuple(missing), fast=self._plan.fast), video_id=video_id)
+            return made.video_id, [*sequences, *made.sequences]
+        return video_id, sequences
 
     def _tmk_blocks(self) -> tuple[tuple[str, ...], Sequence[TmkStack]]:
         from reelspace.tasks.signatures import SignatureBlocks

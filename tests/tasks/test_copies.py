@@ -5,12 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from reelspace.core.results import CopySegment
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.core.time import Span
 from reelspace.encoders.models.pdqf_views import PdqfViews
 from reelspace.errors import InvalidArgument, SpaceMismatch
-from reelspace.tasks.copies import compare, find_copies, match, same_footage
+from reelspace.tasks.copies import compare, find_copies, match, merged, same_footage
 
 ENCODER = PdqfViews()
 
@@ -205,3 +206,15 @@ def test_the_score_rises_with_similarity_independent_frames_and_detail() -> None
     assert same_footage(0.7, frames=3.0, spread=45.0) > at
     assert same_footage(0.6, frames=6.0, spread=45.0) > at
     assert same_footage(0.6, frames=3.0, spread=20.0) < at
+
+
+def test_the_surest_of_several_opinions_counts_and_others_add_what_it_left_out():
+    def at(query: float, reference: float, score: float) -> CopySegment:
+        return CopySegment(Span(query, query + 4), Span(reference, reference + 4), 1.0, score)
+
+    first = {("a", "b"): [at(0, 10, 0.7), at(20, 40, 0.65)], ("a", "c"): [at(0, 0, 0.9)]}
+    second = {("a", "b"): [at(0.5, 10.5, 0.95), at(8, 18, 0.8)], ("b", "c"): [at(1, 1, 0.61)]}
+    together = merged([first, second])
+    assert together["a", "b"] == (at(0.5, 10.5, 0.95), at(8, 18, 0.8), at(20, 40, 0.65))
+    assert together["a", "c"] == (at(0, 0, 0.9),)
+    assert together["b", "c"] == (at(1, 1, 0.61),)

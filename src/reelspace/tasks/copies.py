@@ -13,7 +13,7 @@ A segment's score is the chance that it is the same footage: `same_footage`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -49,6 +49,7 @@ __all__ = [
     "compare",
     "find_copies",
     "match",
+    "merged",
     "same_footage",
 ]
 
@@ -67,10 +68,15 @@ _LOOKS_PER_PAIR = 3
 _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's side
 _REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
 _HOPELESS = 0.012  # pairs that even so stay below this score are not fitted
+_SAID = 0.5  # share of a segment that a better one covers, in both videos, when it says nothing new
 _TILE_ROWS = 3_000  # longer sequences are compared piece by piece, so memory stays bounded
 
 Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64], NDArray[np.float32]]]
 """An index: (search vectors (n, D), k) -> rows of the reference matrix (n, k), and their cosines (n, k)."""
+
+
+Pair: TypeAlias = tuple[str, str]
+"""Content ids of two videos: of the query and of the reference."""
 
 
 class Found(NamedTuple):
@@ -188,7 +194,8 @@ def find_copies(
         UnknownName: for an unknown method.
     """
     searched = queries if references is None else references
-    order = np.argsort(queries.durations_seconds, kind="stable").tolist()
+    # By length, then by id: matrices of other encoders put the same video of a pair first.
+    order = np.lexsort((np.array(queries.video_ids, dtype=str), queries.durations_seconds)).tolist()
 
     def matches(place: int) -> list[Found]:
         index = order[place]
@@ -247,6 +254,38 @@ def match(
         if kept:
             found.append(Match(index, kept))
     return sorted(found, key=lambda matched: -matched.segments[0].score)
+
+
+def merged(opinions: Iterable[Mapping[Pair, Sequence[CopySegment]]]) -> dict[Pair, tuple[CopySegment, ...]]:
+    """What several encoders found, pair by pair: the segments of the surest, and what others found elsewhere.
+
+    Encoders fail on different edits, and the scores of both are chances: the higher one counts.
+
+    Args:
+        opinions: of each encoder, the segments of each pair of videos, best first.
+
+    Returns:
+        Of each pair the segments, best first.
+    """
+    pairs: dict[Pair, list[CopySegment]] = {}
+    for opinion in opinions:
+        for pair, segments in opinion.items():
+            pairs.setdefault(pair, []).extend(segments)
+    return {pair: _apart(sorted(segments, key=lambda s: -s.score)) for pair, segments in pairs.items()}
+
+
+def _apart(segments: Sequence[CopySegment]) -> tuple[CopySegment, ...]:
+    """The segments, best first, without those that mostly say what a better one says."""
+    kept: list[CopySegment] = []
+    for segment in segments:
+        said = any(
+            segment.query.overlap(other.query) >= _SAID * segment.query.duration
+            and segment.reference.overlap(other.reference) >= _SAID * segment.reference.duration
+            for other in kept
+        )
+        if not said:
+            kept.append(segment)
+    return tuple(kept)
 
 
 def compare(query: FrameSequence, reference: FrameSequence, *, method: str = "hough") -> list[CopySegment]:
