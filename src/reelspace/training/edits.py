@@ -81,7 +81,7 @@ def _placed(draw: Draw, pictures: torch.Tensor, strength: float) -> torch.Tensor
 
     angle = draw.normal(n) * 0.14 * strength * draw.chance(n, of=0.3)
     angle = angle + (torch.floor(draw.uniform(n, low=1, high=4)) * (math.pi / 2)) * draw.chance(
-        n, of=0.08 * strength
+        n, of=0.15 * strength
     )
     tall = torch.exp(draw.uniform(n, low=-0.6, high=0.6))  # films are not square: turning shears what the net reads
     tall = torch.where(angle.abs() > 0.7, ones, tall)

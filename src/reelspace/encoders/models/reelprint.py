@@ -29,7 +29,7 @@ from reelspace.errors import FormatError
 __all__ = ["DIMENSIONS", "Reelprint", "descriptors"]
 
 DIMENSIONS = 256
-_SHA256 = "b6515686530e61ecad1ed2075b4289dfc6ef74ed6b7d68291c573ead5e052b6d"
+_SHA256 = "1e7dac1d0547f9886e3fb3d094ef563a90050c98b18a66f4cde9cce76ac1b78c"
 _NET_SIDE = 64  # rows and columns the net reads
 _TAP_SIDE = 128  # and of the picture asked for, so that what is inside borders is still sharp
 _PANES = 2  # pictures in a picture that are described
