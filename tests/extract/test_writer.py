@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from reelspace.errors import StoreBusy
 from reelspace.extract import writer as writer_module
 from reelspace.extract.pipeline import extract
 from reelspace.extract.plan import Plan
+from reelspace.store.locks import FileLock
+from reelspace.store.rows import Finished, LedgerEntry, Stamp
 from reelspace.store.store import Store
 
 PLAN = Plan((Means(),))
@@ -48,6 +53,33 @@ def test_an_error_in_writing_ends_the_run_and_frees_its_files(
         extract([str(clip) for clip in clips], store=store, plan=PLAN, workers=0)
     monkeypatch.undo()
     assert extract([str(clip) for clip in clips], store=store, plan=PLAN, workers=0).indexed == len(clips)
+
+
+def test_what_comes_while_a_step_fails_gives_its_claim_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def refuse(self: Store, batch: list) -> None:
+        begun.set()
+        go_on.wait()
+        raise StoreBusy("taken")
+
+    monkeypatch.setattr(Store, "commit", refuse)
+    writer = writer_module.Writer(store)
+    now = datetime.now(UTC)
+    for i in range(3):
+        claim = FileLock(tmp_path / f"{i}.lock", temporary=True)
+        assert claim.try_acquire()
+        if i == 1:
+            begun.wait()
+        if i == 2:
+            go_on.set()
+            writer._thread.join()
+        entry = LedgerEntry(f"{i}.mp4", Stamp(1, 1), None, "failed", "broken", "CannotOpen", now, 0.0)
+        with pytest.raises(StoreBusy) if i == 2 else nullcontext():
+            writer.put(Finished(entry), claim)
+    assert all(FileLock(tmp_path / f"{i}.lock", temporary=True).try_acquire() for i in range(3))
 
 
 def test_a_long_run_is_compacted_on_the_way(clips: list[Path], store: Store, monkeypatch: pytest.MonkeyPatch):

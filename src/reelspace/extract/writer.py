@@ -44,13 +44,16 @@ class Writer:
         """Hands a finished file over, with the claim on it.
 
         Raises:
-            whatever an earlier step raised.
+            whatever an earlier step raised; the claim is given back then.
         """
-        self.check()
         with self._changed:
-            self._waiting.append((finished, claim))
-            self.waiting_bytes += finished.size_bytes
-            self._changed.notify()
+            if self._error is None:
+                self._waiting.append((finished, claim))
+                self.waiting_bytes += finished.size_bytes
+                self._changed.notify()
+                return
+        claim.release()
+        self.check()
 
     def check(self) -> None:
         """Raises what an earlier step raised."""
@@ -74,7 +77,10 @@ class Writer:
                 if self.commits % COMPACT_AFTER_COMMITS == 0:
                     self._store.compact()
             except BaseException as error:  # noqa: BLE001 # raised again where results are put
-                self._error = error
+                with self._changed:
+                    self._error = error
+                    batch = [*batch, *self._waiting]  # what came meanwhile is not written either
+                    self._waiting = []
                 return
             finally:
                 for _, claim in batch:
