@@ -194,10 +194,10 @@ class Library:
         )
         if report.indexed:
             for space in self._copy_spaces():
-                if self._store.frame_rows(space) > INDEX_ABOVE_ROWS:
+                if self._store.row_count(space) > INDEX_ABOVE_ROWS:
                     self._store.build_index(space)
             for space in (space for model in models for space in model.spaces(decoding=plan.decoding)):
-                if len(self._store.embeddings(space)) > searching.SEARCH_INDEX_ABOVE_ROWS:
+                if self._store.row_count(space) > searching.SEARCH_INDEX_ABOVE_ROWS:
                     self._store.build_index(space)
         return report
 
@@ -491,8 +491,9 @@ class Library:
             SpaceMismatch: when the two libraries were made with different settings.
         """
         other = self if against is None else against
-        other._store.require(frames=self._copy_spaces())  # noqa: SLF001
-        spaces = [space for space in self._copy_spaces() if space in other._copy_spaces()]  # noqa: SLF001
+        mine, theirs = self._copy_spaces(), other._copy_spaces()  # noqa: SLF001
+        other._store.require(frames=mine)  # noqa: SLF001
+        spaces = [space for space in mine if space in theirs]
         videos, others = self._store.videos(), other._store.videos()  # noqa: SLF001
         found = copying.merged(self._copies_by(space, other, threshold=_threshold(threshold)) for space in spaces)
         same_bytes = [

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.core.clips import Mode
-from reelspace.core.embeddings import Embeddings
+from reelspace.core.embeddings import Embeddings, until_next
 from reelspace.core.predictions import Classified, Moment, Prediction
 from reelspace.core.time import Span
 from reelspace.encoders.catalog import catalog, find
@@ -19,7 +19,7 @@ from reelspace.encoders.load import Dtype, load_encoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError
 from reelspace.extract.encode import Encoded, encode_videos
-from reelspace.extract.models import Computed, Model, until_next
+from reelspace.extract.models import Computed, Model
 from reelspace.media.sources import find_videos
 
 __all__ = ["Embedded", "classify", "embed", "named_output", "open_model", "open_models", "require_normalizable"]
@@ -256,7 +256,7 @@ def _embeddings(model: Model, output: str, found: Sequence[Encoded], *, normaliz
     stacked = np.concatenate(vectors)
     norms = np.linalg.norm(stacked, axis=1)
     ends = [
-        until_next(m.starts_seconds, f.duration_seconds)
+        until_next(m.starts_seconds, np.array([0, len(m.starts_seconds)]), [f.duration_seconds])
         if model.in_frames
         else np.minimum(m.ends_seconds, f.duration_seconds)
         for m, f in zip(made, found, strict=True)

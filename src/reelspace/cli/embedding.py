@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from reelspace.cli.output import console, count, notices, print_json, print_rows, seconds, shortened, shown, size
 from reelspace.core.clips import Mode
-from reelspace.core.predictions import Classified
+from reelspace.core.predictions import Classified, Prediction
 from reelspace.encoders.load import Dtype
 from reelspace.errors import InvalidArgument, MediaError
 from reelspace.extract.models import Model
@@ -195,11 +195,11 @@ def _print_classified(models: Sequence[Classified], *, moments: bool) -> None:
             )
 
 
-def _cell(top: Sequence[object], rank: int) -> str:
+def _cell(top: Sequence[Prediction], rank: int) -> str:
     if rank >= len(top):
         return ""
     prediction = top[rank]
-    return f"{prediction.probability:6.1%}  {prediction.label}"  # type: ignore[attr-defined]
+    return f"{prediction.probability:6.1%}  {prediction.label}"
 
 
 def licence_notice(encoders: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument
 
-__all__ = ["ClipSequence", "Embeddings"]
+__all__ = ["ClipSequence", "Embeddings", "until_next"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,3 +89,15 @@ class Embeddings:
     def video_of(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """The number of the video each row belongs to."""
         return np.searchsorted(self.bounds, rows, side="right") - 1
+
+
+def until_next(
+    starts: NDArray[np.float64], bounds: NDArray[np.int64], durations: Sequence[float]
+) -> NDArray[np.float64]:
+    """Ends of pictures that each stand for the time until the next of its video, or until the video's end."""
+    ends = np.empty_like(starts)
+    ends[:-1] = starts[1:]
+    filled = np.diff(bounds) > 0
+    last = bounds[1:][filled] - 1
+    ends[last] = np.maximum(starts[last], np.asarray(durations, np.float64)[filled])
+    return ends

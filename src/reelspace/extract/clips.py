@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reelspace.core.clips import ClipSpec
 from reelspace.core.frames import Frame, Picture, Tap
-from reelspace.core.sampling import AtRate, AtTimes, EveryFrame
+from reelspace.core.sampling import AtIndices, AtRate, AtTimes, EveryFrame
 from reelspace.encoders.spec import Preprocessing
 from reelspace.errors import DecodeFailed
 from reelspace.media.reader import VideoReader
@@ -190,7 +190,6 @@ class _Squashed:
     """The whole video resized to a clip in time, as the FiftyOne Hiera plugin reads it."""
 
     def __init__(self, reading: Reading, reader: VideoReader, emit: Emit) -> None:
-        from reelspace.core.sampling import AtIndices
         from reelspace.encoders.preprocess import Squash
 
         side = reading.preprocessing.side

@@ -14,7 +14,7 @@ from reelspace.encoders.encoder import FrameEncoder
 from reelspace.errors import MediaError, NotFinite
 from reelspace.extract.clips import Clips
 from reelspace.extract.fingerprint import Fingerprints, fingerprint
-from reelspace.extract.models import Computed, Model, ModelRun, readings_of
+from reelspace.extract.models import Computed, Model, ModelRun, readings_of, require_finite
 from reelspace.extract.plan import Plan
 
 __all__ = ["Encoded", "encode_videos"]
@@ -149,8 +149,10 @@ class _Run:
         for source, found in self._computer.take():
             made = self._decoded.pop(source)
             computed = tuple(found[i] for i in self._every)
-            if bad := [m.encoder.spec.name for m, c in zip(self._models, computed, strict=True) if not c.finite]:
-                yield NotFinite(source, f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32")
+            try:
+                require_finite(source, list(zip(self._models, computed, strict=True)))
+            except NotFinite as error:
+                yield error
                 continue
             yield Encoded(source, made.video, made.duration_seconds, computed, made.sequences)
 

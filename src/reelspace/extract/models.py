@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.core.clips import ClipSpec
-from reelspace.core.embeddings import ClipSequence
+from reelspace.core.embeddings import ClipSequence, until_next
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.encoders.encoder import Encoder
 from reelspace.encoders.pictures import PictureEncoder
-from reelspace.errors import InvalidArgument
+from reelspace.errors import InvalidArgument, NotFinite
 from reelspace.extract.clips import Clips, Reading
 from reelspace.extract.plan import decoded_space
 
-__all__ = ["Computed", "Model", "ModelRun", "as_clips", "readings_of", "rows_of", "until_next"]
+__all__ = ["Computed", "Model", "ModelRun", "as_clips", "readings_of", "require_finite", "rows_of"]
 
 CPU_BATCH_BYTES = 10 << 20  # of pixels: four clips of 16 x 224 x 224, more gain nothing there
 DEVICE_BATCH_BYTES = 80 << 20
@@ -149,17 +149,22 @@ def rows_of(
     )
 
 
+def require_finite(source: str, made: Sequence[tuple[Model, Computed]]) -> None:
+    """Refuses what models made of a file when not all of it are numbers.
+
+    Raises:
+        NotFinite: naming the models.
+    """
+    if bad := [model.encoder.spec.name for model, computed in made if not computed.finite]:
+        raise NotFinite(source, f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32")
+
+
 def as_clips(rows: FrameSequence | ClipSequence) -> ClipSequence:
     """Rows as clips; a picture stands for the time until the next, the last one until the end of the video."""
     if isinstance(rows, ClipSequence):
         return rows
-    ends = until_next(rows.times_seconds, rows.duration_seconds)
+    ends = until_next(rows.times_seconds, np.array([0, len(rows)]), [rows.duration_seconds])
     return ClipSequence(rows.times_seconds, ends, rows.vectors, rows.space)
-
-
-def until_next(times_seconds: NDArray[np.float64], duration_seconds: float) -> NDArray[np.float64]:
-    """Until when each picture stands: float64 (N,)."""
-    return np.append(times_seconds[1:], np.maximum(times_seconds[-1:], duration_seconds))
 
 
 class _Part(NamedTuple):

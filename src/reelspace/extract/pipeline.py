@@ -34,7 +34,7 @@ from reelspace.errors import CannotOpen, InvalidArgument, NotFinite, ReelspaceEr
 from reelspace.extract.events import Event, FileDone, Outcome, Progress, Report
 from reelspace.extract.fingerprint import Fingerprints
 from reelspace.extract.messages import Broken, Failed, Hashed, Made, Wanted
-from reelspace.extract.models import Computed, Model, ModelRun, readings_of, rows_of
+from reelspace.extract.models import Computed, Model, ModelRun, readings_of, require_finite, rows_of
 from reelspace.extract.plan import Plan
 from reelspace.extract.seat import Seat
 from reelspace.extract.stamps import stamp_of
@@ -447,10 +447,10 @@ class _Run:
         """Takes what the models have finished."""
         for video_id, computed in self._computer.take():
             file, made = self._computing.pop(video_id)
-            bad = [self._models[i].encoder.spec.name for i, of_model in computed.items() if not of_model.finite]
-            if bad:
-                reason = f"{', '.join(bad)} gave numbers that are not finite; try --dtype float32"
-                self._fail(file, Failed(reason, NotFinite.__name__, of_content=False))
+            try:
+                require_finite(file.source, [(self._models[i], of_model) for i, of_model in computed.items()])
+            except NotFinite as error:
+                self._fail(file, Failed(error.reason, type(error).__name__, of_content=False))
             else:
                 self._store_result(file, made, computed)
         self._free_slots()

@@ -43,7 +43,7 @@ import pyarrow as pa
 from lancedb.index import IvfSq
 from numpy.typing import NDArray
 
-from reelspace.core.embeddings import ClipSequence, Embeddings
+from reelspace.core.embeddings import ClipSequence, Embeddings, until_next
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.errors import NotALibrary, StoreBusy, StoreError, UnknownName
@@ -260,9 +260,9 @@ class Store:
             size_bytes=sum(f.stat().st_size for f in self.place.rglob("*") if f.is_file()),
         )
 
-    def frame_rows(self, space: Space | str) -> int:
-        """How many rows of frame vectors there are; raises as `frame_matrix` does."""
-        record, name, _ = self._vector_table(space, tables.frame_table_name)
+    def row_count(self, space: Space | str) -> int:
+        """How many rows of frame or clip vectors there are; raises as `embeddings` does."""
+        record, name, _ = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
         return int(self._open(name, record).count_rows())
 
     def frame_matrix(self, space: Space | str) -> FrameMatrix:
@@ -347,7 +347,7 @@ class Store:
             vectors, starts = mapped.columns["vector"], mapped.columns["time_seconds"]
             bounds, video_ids = mapped.bounds, mapped.video_ids
         durations = self._durations(record)
-        ends = _until_next(starts, bounds, [durations[video_id] for video_id in video_ids])
+        ends = until_next(starts, bounds, [durations[video_id] for video_id in video_ids])
         ones = np.broadcast_to(np.float32(1), len(starts))
         return Embeddings(vectors, ones, starts, ends, bounds, video_ids, space)
 
@@ -363,7 +363,7 @@ class Store:
         record, name, found = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
         if name.startswith("frames_"):
             frames = self.sequence(space, video_id).view(0)
-            ends = _until_next(frames.times_seconds, np.array([0, len(frames)]), [frames.duration_seconds])
+            ends = until_next(frames.times_seconds, np.array([0, len(frames)]), [frames.duration_seconds])
             return ClipSequence(frames.times_seconds, ends, frames.vectors, found)
         rows = self._rows(name, where=tables.is_one_of("video_id", [video_id]), record=record)
         if rows is None or not rows.num_rows:
@@ -784,18 +784,6 @@ def _drop_unreferenced(step: _Step, video_ids: Iterable[str | None]) -> None:
     for name in step.record.versions:
         if name != "sources":
             step.delete(name, "video_id", orphans)
-
-
-def _until_next(
-    starts: NDArray[np.float64], bounds: NDArray[np.int64], durations: Sequence[float]
-) -> NDArray[np.float64]:
-    """Ends of pictures that each stand for the time until the next of its video, or until the video's end."""
-    ends = np.empty_like(starts)
-    ends[:-1] = starts[1:]
-    filled = np.diff(bounds) > 0
-    last = bounds[1:][filled] - 1
-    ends[last] = np.maximum(starts[last], np.asarray(durations, np.float64)[filled])
-    return ends
 
 
 def _frame_columns(space: Space) -> Columns:
