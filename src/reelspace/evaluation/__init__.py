@@ -1,0 +1,1 @@
+"""Is it any good? Datasets, metrics, and the reports that say so."""
