@@ -1,25 +1,22 @@
 """Training of `reelprint`, the frame descriptor learned from pictures drawn by formula.
 
-    python -m reelspace.training.descriptor train FOLDER [--steps N] [--decay N] [--resume] [--device cuda]
-    python -m reelspace.training.descriptor export FOLDER FILE.npz
+    reelspace train descriptor FOLDER [--steps N] [--decay N] [--resume] [--device cuda]
 
 The loss is InfoNCE (Oord et al. 2018) between a picture as a library holds it and copies of it, against all other
 pictures of the step and those of the steps before (Wang et al. 2020, cross-batch memory), and the entropy term of
 SSCD (Pizzi et al. 2022, Eq. 4), which spreads strangers over the sphere. The learning rate warms up, stays, and
-falls to zero over the last steps; any checkpoint of the steady phase can be finished by ``--resume`` with other
-``--steps``. What each step sees follows from the seed and the step's number, so a resumed run is the run it would
-have been.
+falls to zero over the last steps; any checkpoint of the steady phase can be finished by resuming it with other
+`steps`. What each step sees follows from the seed and the step's number, so a resumed run is the run it would
+have been: on a CPU to the last bit.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +27,27 @@ from numpy.typing import NDArray
 from torch import nn
 
 from reelspace.errors import InvalidArgument
+from reelspace.training import edits, images
 from reelspace.training.edits import light, strong
 from reelspace.training.images import Draw, scenes
 
-__all__ = ["Recipe", "ReelprintNet", "contrastive_loss", "folded", "train"]
+__all__ = ["INGREDIENTS", "Recipe", "ReelprintNet", "contrastive_loss", "export", "folded", "recipe_of", "train"]
+
+INGREDIENTS = {**images.INGREDIENTS, **edits.INGREDIENTS}
+"""What of the generator and of the edits a recipe can go without, and what each is."""
 
 _COPIES = (0.5, 0.75, 1.0)  # strength of the edits of each copy of a picture: some lessons are easier
 _LOG_EVERY = 25
-_LOGGER = logging.getLogger(__name__)
+_LEAST = {
+    "steps": 1,
+    "warmup": 0,
+    "weight_decay": 0,
+    "entropy": 0,
+    "memory": 0,
+    "hardening": 0,
+    "dimensions": 1,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class Recipe:
         averaging: decay of the moving average of the weights, which is what is kept.
         dimensions: of the descriptor.
         seed: of the weights, the pictures and the edits.
+        without: `INGREDIENTS` left out, to see what they bring.
     """
 
     steps: int = 20_000
@@ -73,8 +84,23 @@ class Recipe:
     averaging: float = 0.997
     dimensions: int = 256
     seed: int = 0
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "without", tuple(self.without))  # JSON has lists
+        for name in self.without:
+            if name not in INGREDIENTS:
+                raise InvalidArgument(
+                    f"there is no ingredient {name!r} to go without; there is: {', '.join(INGREDIENTS)}"
+                )
+        for name, least in _LEAST.items():
+            if not getattr(self, name) >= least:
+                raise InvalidArgument(f"{name} is at least {least}, got {getattr(self, name)}")
+        if not (self.learning_rate > 0 and self.temperature > 0):
+            got = f"{self.learning_rate} and {self.temperature}"
+            raise InvalidArgument(f"learning rate and temperature are above 0, got {got}")
+        if not 0 <= self.averaging < 1:
+            raise InvalidArgument(f"averaging is a decay in [0, 1), got {self.averaging}")
         if not 0 <= self.decay <= self.steps:
             raise InvalidArgument(f"the decay is part of the run: got {self.decay} of {self.steps} steps")
         if self.films < 2:
@@ -167,91 +193,21 @@ def _views(recipe: Recipe, step: int, device: torch.device) -> torch.Tensor:
     generator = torch.Generator(device)
     generator.manual_seed(recipe.seed * 1_000_003 + step)
     draw = Draw(generator)
-    pictures = scenes(draw, recipe.films)
+    pictures = scenes(draw, recipe.films, without=recipe.without)
     strength = 0.35 + 0.65 * min(1.0, step / max(recipe.hardening, 1))
-    copies = [strong(draw, pictures, strength=strength * share) for share in _COPIES]
+    copies = [strong(draw, pictures, strength=strength * share, without=recipe.without) for share in _COPIES]
     return torch.stack([light(draw, pictures), *copies])
 
 
-def _ahead(recipe: Recipe, first: int, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
-    """Steps and what they see, the next drawn while the net learns from this one."""
+def _ahead(recipe: Recipe, first: int, device: torch.device) -> Iterator[torch.Tensor]:
+    """What each step from the first on sees, the next drawn while the net learns from this one."""
     with ThreadPoolExecutor(1) as drawing:
-        coming = drawing.submit(_views, recipe, first, device)
+        coming = [drawing.submit(_views, recipe, step, device) for step in range(first, recipe.steps)[:1]]
         for step in range(first, recipe.steps):
-            views = coming.result()
+            views = coming.pop().result()
             if step + 1 < recipe.steps:
-                coming = drawing.submit(_views, recipe, step + 1, device)
-            yield step, views
-
-
-def train(
-    folder: Path, recipe: Recipe, *, device: str = "cpu", resume: bool = False, save_every: int = 200
-) -> list[dict[str, float]]:
-    """Runs the recipe; leaves ``checkpoint.pt``, ``log.jsonl`` and ``recipe.json`` in a folder. Returns the log.
-
-    Args:
-        folder: made if it is not there.
-        recipe: with ``resume``, its `steps` and `decay` may differ from those the run began with.
-        device: of torch.
-        resume: go on from the folder's checkpoint.
-        save_every: steps between checkpoints; a kill loses no more than these.
-
-    Raises:
-        InvalidArgument: with ``resume``, when there is no checkpoint.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    kept, where = folder / "checkpoint.pt", torch.device(device)
-    torch.manual_seed(recipe.seed)
-    net = ReelprintNet(recipe.dimensions).to(where, memory_format=torch.channels_last)
-    average = ReelprintNet(recipe.dimensions).to(where)
-    average.load_state_dict(net.state_dict())
-    optimizer = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    memory = torch.zeros(0, recipe.dimensions, device=where)
-    first, log = 0, list[dict[str, float]]()
-    if resume:
-        if not kept.exists():
-            raise InvalidArgument(f"nothing to resume in {folder}: leave --resume out for a fresh run")
-        saved = torch.load(kept, map_location=where, weights_only=True)
-        net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        memory, first, log = saved["memory"], saved["step"], saved["log"]
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
-    began, recent = time.perf_counter(), list[dict[str, float]]()
-    for step, views in _ahead(recipe, first, where):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step)
-        net.train()
-        with torch.autocast(where.type, dtype=torch.bfloat16):
-            vectors = net(views.flatten(0, 1).to(memory_format=torch.channels_last))
-        vectors = vectors.reshape(*views.shape[:2], -1)
-        loss, figures = contrastive_loss(vectors, memory, temperature=recipe.temperature, entropy=recipe.entropy)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-        optimizer.step()
-        if step >= recipe.warmup:  # before, the views of earlier steps say little about this net
-            memory = torch.cat([vectors.detach()[:2].flatten(0, 1), memory])[: recipe.memory]
-        _move(average, net, min(recipe.averaging, (1 + step) / (10 + step)))
-        recent.append(figures)
-        if (step + 1) % _LOG_EVERY == 0 or step + 1 == recipe.steps:
-            line = {name: round(float(np.mean([r[name] for r in recent])), 4) for name in recent[0]}
-            entry = {"step": step + 1, "seconds": round(time.perf_counter() - began, 1), **line}
-            log.append({**entry, "rate": recipe.rate(step)})
-            _LOGGER.info(json.dumps(log[-1]))
-            recent.clear()
-            (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
-        if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
-            state = {
-                "net": net.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "memory": memory,
-                "step": step + 1,
-                "log": log,
-            }
-            _replace(kept, state)
-    return log
+                coming.append(drawing.submit(_views, recipe, step + 1, device))
+            yield views
 
 
 @torch.no_grad()
@@ -264,11 +220,155 @@ def _move(average: nn.Module, net: nn.Module, decay: float) -> None:
             slow.copy_(fast)
 
 
-def _replace(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint that is whole or not there."""
-    beside = path.with_suffix(".new")
-    torch.save(state, beside)
-    beside.replace(path)
+class _Run:
+    """A run between two steps: what a checkpoint holds.
+
+    Attributes:
+        net: what learns.
+        average: the moving average of its weights.
+        optimizer: of the net.
+        memory: (Q, D), views of earlier steps.
+        step: how many are done.
+        log: an entry for each `_LOG_EVERY` of them.
+        recent: figures of the steps since the last entry.
+        seconds: spent.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.net = ReelprintNet(recipe.dimensions).to(device, memory_format=torch.channels_last)
+        self.average = ReelprintNet(recipe.dimensions).to(device)
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.memory = torch.zeros(0, recipe.dimensions, device=device)
+        self.step, self.seconds = 0, 0.0
+        self.log: list[dict[str, float]] = []
+        self.recent: list[dict[str, float]] = []
+
+    def load(self, file: Path, recipe: Recipe) -> None:
+        """Goes back to a checkpoint.
+
+        Raises:
+            InvalidArgument: when it is not one of a run of this recipe's size and length.
+        """
+        saved = torch.load(file, map_location=self.memory.device, weights_only=True)
+        had = len(saved["average"]["head.bias"])
+        if had != recipe.dimensions:
+            raise InvalidArgument(f"the run in {file.parent} has {had} dimensions, not {recipe.dimensions}")
+        if saved["step"] > recipe.steps:
+            done = saved["step"]
+            raise InvalidArgument(f"the run in {file.parent} is at step {done}, past the {recipe.steps} asked for")
+        self.net.load_state_dict(saved["net"])
+        self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.memory, self.step, self.log = saved["memory"], saved["step"], saved["log"]
+        self.recent, self.seconds = saved.get("recent", []), saved.get("seconds", 0.0)  # not in the first release's
+
+    def save(self, file: Path) -> None:
+        """Writes a checkpoint that is whole or not there."""
+        parts = {name: getattr(self, name).state_dict() for name in ("net", "average", "optimizer")}
+        plain = {name: getattr(self, name) for name in ("memory", "step", "log", "recent", "seconds")}
+        beside = file.with_suffix(".new")
+        torch.save(parts | plain, beside)
+        beside.replace(file)
+
+    def learn(self, recipe: Recipe, views: torch.Tensor) -> dict[str, float]:
+        """One step; gives what to log of it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.rate(self.step)
+        self.net.train()
+        with torch.autocast(views.device.type, dtype=torch.bfloat16):
+            vectors = self.net(views.flatten(0, 1).to(memory_format=torch.channels_last))
+        vectors = vectors.reshape(*views.shape[:2], -1)
+        loss, figures = contrastive_loss(
+            vectors, self.memory, temperature=recipe.temperature, entropy=recipe.entropy
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimizer.step()
+        if self.step >= recipe.warmup:  # before, the views of earlier steps say little about this net
+            self.memory = torch.cat([vectors.detach()[:2].flatten(0, 1), self.memory])[: recipe.memory]
+        _move(self.average, self.net, min(recipe.averaging, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        self.recent.append(figures)
+        return figures
+
+    def summed_up(self, rate: float) -> dict[str, float]:
+        """The log's next entry: means over the steps since the last."""
+        means = {name: round(float(np.mean([r[name] for r in self.recent])), 4) for name in self.recent[0]}
+        self.recent = []
+        return {"step": self.step, "seconds": round(self.seconds, 1), **means, "rate": rate}
+
+
+def train(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    save_every: int = 200,
+    keep_going: Callable[[int, Mapping[str, float]], bool] | None = None,
+) -> list[dict[str, float]]:
+    """Runs the recipe; leaves ``checkpoint.pt``, ``log.jsonl`` and ``recipe.json`` in a folder. Returns the log.
+
+    Args:
+        folder: made if it is not there.
+        recipe: with ``resume``, its `steps` and `decay` may differ from those the run began with.
+        device: of torch.
+        resume: go on from the folder's checkpoint. On a CPU, and with as many threads, the run is then to the last
+            bit what it would have been.
+        save_every: steps between checkpoints; a kill loses no more than these.
+        keep_going: told after each step how many are done and what came of it; False ends the run there, with a
+            checkpoint to resume from.
+
+    Raises:
+        InvalidArgument: with ``resume``, when there is no checkpoint, or it is past the recipe's end or of other
+            dimensions; without, when there is one.
+    """
+    kept, where = folder / "checkpoint.pt", torch.device(device)
+    if kept.exists() != resume:
+        raise InvalidArgument(
+            f"nothing to resume in {folder}: leave --resume out for a fresh run"
+            if resume
+            else f"{folder} holds a run: --resume goes on with it, or name another folder"
+        )
+    run = _Run(recipe, where)
+    if resume:
+        run.load(kept, recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    began = time.perf_counter() - run.seconds
+    for views in _ahead(recipe, run.step, where):
+        figures = run.learn(recipe, views)
+        run.seconds = time.perf_counter() - began
+        going = keep_going is None or keep_going(run.step, figures)
+        last = run.step == recipe.steps
+        if run.step % _LOG_EVERY == 0 or last:
+            run.log.append(run.summed_up(recipe.rate(run.step - 1)))
+            (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in run.log))
+        if run.step % save_every == 0 or last or not going:
+            run.save(kept)
+        if not going:
+            break
+    return run.log
+
+
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe a folder's run was last started with.
+
+    Raises:
+        InvalidArgument: when there is none, or it is not one of this release.
+    """
+    file = folder / "recipe.json"
+    try:
+        return Recipe(**json.loads(file.read_text("utf-8")))
+    except FileNotFoundError:
+        raise InvalidArgument(f"nothing to resume in {folder}: leave --resume out for a fresh run") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"{file} is not a recipe of this release: {error}") from error
 
 
 def folded(net: ReelprintNet) -> dict[str, NDArray[np.float32]]:
@@ -299,32 +399,3 @@ def export(folder: Path, file: Path) -> None:
     net.load_state_dict(saved["average"])
     halves: dict[str, Any] = {name: values.astype(np.float16) for name, values in folded(net).items()}
     np.savez(file, **halves)
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    training = commands.add_parser("train")
-    training.add_argument("folder", type=Path)
-    training.add_argument("--resume", action="store_true")
-    training.add_argument("--device", default="cpu")
-    training.add_argument("--threads", type=int, default=1, help="of the net; drawing pictures takes one more")
-    plain = Recipe()
-    for name, value in asdict(plain).items():
-        training.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    exporting = commands.add_parser("export")
-    exporting.add_argument("folder", type=Path)
-    exporting.add_argument("file", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "export":
-        export(arguments.folder, arguments.file)
-        return
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(arguments.threads)
-    recipe = replace(plain, **{name: getattr(arguments, name) for name in asdict(plain)})
-    train(arguments.folder, recipe, device=arguments.device, resume=arguments.resume)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,12 +11,24 @@ All arithmetic is batched torch on one device, and follows from the generator's 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["Draw", "glyphs", "scenes", "smooth_field"]
+__all__ = ["INGREDIENTS", "Draw", "glyphs", "scenes", "smooth_field"]
+
+INGREDIENTS = {
+    "shapes": "opaque and soft shapes over the field",
+    "grain": "textures and bars on the shapes",
+    "patterns": "gratings and Julia sets",
+    "writing": "lines of made-up glyphs in the scene",
+    "light": "light from one side, exposure and contrast of its own, spots of light on black",
+    "second frames": "a second frame of each film, a hard negative; else another film",
+}
+"""What scenes are made of and can be left out, to see what it brings (benchmarks/descriptor_ablation.py)."""
+
 
 _LEAVES = 14  # opaque shapes per scene
 _SOFT = 2  # shapes with soft edges
@@ -45,6 +57,10 @@ class Draw:
     def chance(self, *shape: int, of: float) -> torch.Tensor:
         """1.0 with a probability, else 0.0."""
         return (torch.rand(shape, generator=self.generator, device=self.device) < of).float()
+
+    def some(self, count: int, *, of: float) -> torch.Tensor:
+        """A share of the indices below a number, at least one, in no order."""
+        return torch.randperm(count, generator=self.generator, device=self.device)[: max(1, round(count * of))]
 
 
 def smooth_field(draw: Draw, count: int, channels: int, side: int, falloff: torch.Tensor) -> torch.Tensor:
@@ -86,10 +102,20 @@ def glyphs(draw: Draw, count: int, side: int) -> torch.Tensor:
     return F.grid_sample(ink * gaps * words, at, mode="bilinear", align_corners=False) * inside
 
 
-def scenes(draw: Draw, count: int, *, side: int = 96) -> torch.Tensor:
-    """Two frames of each of some made-up films, side by side: float32 (2 * count, 3, side, side) in [0, 1]."""
+def scenes(draw: Draw, count: int, *, side: int = 96, without: Collection[str] = ()) -> torch.Tensor:
+    """Two frames of each of some made-up films, side by side: float32 (2 * count, 3, side, side) in [0, 1].
+
+    Args:
+        draw: the random numbers.
+        count: of films.
+        side: pixels, a multiple of 32.
+        without: `INGREDIENTS` to leave out.
+    """
+    if "second frames" in without:
+        return scenes(draw, 2 * count, side=side, without=set(without) - {"second frames"})[::2]
     films = _CHUNK // 2
-    return torch.cat([_film(draw, min(films, count - first), side) for first in range(0, count, films)])
+    drawn = [_film(draw, min(films, count - first), side, without) for first in range(0, count, films)]
+    return torch.cat(drawn)
 
 
 def _plane(side: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,36 +130,48 @@ def _pairs(once: torch.Tensor) -> torch.Tensor:
     return once.repeat_interleave(2, dim=0)
 
 
-def _film(draw: Draw, n: int, side: int) -> torch.Tensor:
+def _film(draw: Draw, n: int, side: int, without: Collection[str]) -> torch.Tensor:
     """Both frames of n films: (2n, 3, side, side)."""
     y, x = _plane(side, draw.device)
-    picture = _pairs(_background(draw, n, side, y, x))
-    texture = _pairs(smooth_field(draw, n, 3, side, draw.uniform(n, 1, 1, 1, low=0.5, high=1.1)))
-    moved = draw.normal(n, 2).repeat_interleave(2, dim=0) * 0.25  # of the camera, between the frames
-    moved[::2] = 0.0
-    picture = _leaves(draw, picture, texture, moved)
-    for _ in range(_SOFT):
-        picture = _soft_shape(draw, picture, y, x)
-    ink = _pairs(glyphs(draw, n, side)) * _pairs(draw.chance(n, 1, 1, 1, of=0.25))
-    picture = picture * (1 - ink) + _pairs(draw.normal(n, 3, 1, 1) * 2) * ink
-    return _lit(draw, picture)
+    picture = _pairs(_background(draw, n, side, without))
+    if "shapes" not in without:
+        texture = _pairs(smooth_field(draw, n, 3, side, draw.uniform(n, 1, 1, 1, low=0.5, high=1.1)))
+        moved = draw.normal(n, 2).repeat_interleave(2, dim=0) * 0.25  # of the camera, between the frames
+        moved[::2] = 0.0
+        picture = _leaves(draw, picture, texture, moved, without)
+        for _ in range(_SOFT):
+            picture = _soft_shape(draw, picture, y, x)
+    if "writing" not in without:
+        ink = _pairs(glyphs(draw, n, side)) * _pairs(draw.chance(n, 1, 1, 1, of=0.25))
+        picture = picture * (1 - ink) + _pairs(draw.normal(n, 3, 1, 1) * 2) * ink
+    return _lit(draw, picture, without)
 
 
-def _background(draw: Draw, n: int, side: int, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def _background(draw: Draw, n: int, side: int, without: Collection[str]) -> torch.Tensor:
     """A coloured field, in some a grating or a fractal: (n, 3, side, side)."""
+    y, x = _plane(side, draw.device)
     field = smooth_field(draw, n, 3, side, draw.uniform(n, 1, 1, 1, low=0.4, high=0.95))
     gray = draw.uniform(n, 1, 1, 1).sqrt()  # natural pictures differ in brightness more than in hue
     field = field * (1 - 0.8 * gray) + field.mean(dim=1, keepdim=True) * 1.4 * gray
+    if "patterns" not in without:
+        field = field + _grating(draw, field[:, 0], y, x)[:, None] * draw.normal(n, 3, 1, 1)
+        fractal = max(1, n // 6)
+        field[:fractal] += _julia(draw, fractal, y, x)
+    if "light" not in without:
+        fall = draw.normal(n, 3, 2, 1, 1) * 0.7  # light that comes from one side, sky over ground
+        field = field + fall[:, :, 0] * x + fall[:, :, 1] * y
+    return field
+
+
+def _grating(draw: Draw, bend: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Stripes, soft or hard, bent by a field, in a fifth of the pictures: (n, side, side)."""
+    n = len(bend)
     angle, phase = draw.uniform(n, 1, 1, high=math.pi), draw.uniform(n, 1, 1, high=6.3)
     waves = torch.exp(draw.uniform(n, 1, 1, low=1.0, high=3.4))
-    grating = torch.sin(waves * (x * angle.cos() + y * angle.sin()) + phase + field[:, 0] * draw.uniform(n, 1, 1))
+    grating = torch.sin(waves * (x * angle.cos() + y * angle.sin()) + phase + bend * draw.uniform(n, 1, 1))
     hard = draw.chance(n, 1, 1, of=0.5)
     grating = grating * (1 - hard) + torch.tanh(6 * grating) * hard
-    field = field + (grating * draw.chance(n, 1, 1, of=0.2))[:, None] * draw.normal(n, 3, 1, 1)
-    fractal = max(1, n // 6)
-    field[:fractal] += _julia(draw, fractal, y, x)
-    fall = draw.normal(n, 3, 2, 1, 1) * 0.7  # light that comes from one side, sky over ground
-    return field + fall[:, :, 0] * x + fall[:, :, 1] * y
+    return grating * draw.chance(n, 1, 1, of=0.2)
 
 
 def _julia(draw: Draw, n: int, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -150,7 +188,9 @@ def _julia(draw: Draw, n: int, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor
     return 1.5 * torch.sin(escape[:, None] * tones[0] + tones[1])
 
 
-def _leaves(draw: Draw, picture: torch.Tensor, texture: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+def _leaves(
+    draw: Draw, picture: torch.Tensor, texture: torch.Tensor, moved: torch.Tensor, without: Collection[str]
+) -> torch.Tensor:
     """Opaque shapes over the pictures, the later the nearer; in the second frame near ones moved, or are others."""
     y, x = _plane(picture.shape[-1], draw.device)
     frames, films = len(picture), len(picture) // 2
@@ -196,6 +236,8 @@ def _leaves(draw: Draw, picture: torch.Tensor, texture: torch.Tensor, moved: tor
     shade = chosen(draw.normal(frames, _LEAVES, 2) * 0.5)
     grain = chosen(draw.uniform(frames, _LEAVES, 1) ** 2 * 0.9)
     bars = chosen(draw.normal(frames, _LEAVES, 1) * 4) * chosen(draw.chance(frames, _LEAVES, 1, of=0.25))
+    if "grain" in without:
+        grain, bars = torch.zeros_like(grain), torch.zeros_like(bars)
     table = torch.cat([colour, shade, grain, bars], dim=2)  # (frames, leaves, 7)
     table = torch.cat([torch.zeros_like(table[:, :1]), table], dim=1)
     looked_up = table.gather(1, top.reshape(frames, -1, 1).expand(-1, -1, table.shape[2]))
@@ -215,11 +257,13 @@ def _soft_shape(draw: Draw, picture: torch.Tensor, y: torch.Tensor, x: torch.Ten
     return picture * (1 - mask) + _pairs(draw.normal(films, 3, 1, 1) * 1.3) * mask
 
 
-def _lit(draw: Draw, picture: torch.Tensor) -> torch.Tensor:
+def _lit(draw: Draw, picture: torch.Tensor, without: Collection[str]) -> torch.Tensor:
     """Brought to [0, 1] by a film's own exposure, some under a spot of light on black."""
     films = len(picture) // 2
     picture = picture - picture.mean(dim=(1, 2, 3), keepdim=True)
     picture = picture / (picture.std(dim=(1, 2, 3), keepdim=True) + 1e-3)
+    if "light" in without:
+        return torch.sigmoid(picture)
     contrast = torch.exp(draw.normal(films, 1, 1, 1) * 0.4 + 0.2)
     exposure = draw.normal(films, 1, 1, 1) * 0.7
     bright = torch.sigmoid(picture * _pairs(contrast) + _pairs(exposure))
