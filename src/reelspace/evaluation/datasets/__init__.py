@@ -1,0 +1,1 @@
+"""The datasets of the field, in the layouts their evaluators read."""
