@@ -40,7 +40,16 @@ from reelspace.evaluation.edits import EDITS, Film, Recipe, Truth, recipe, rende
 from reelspace.media import open_video
 from reelspace.media.sources import content_id, find_videos
 
-__all__ = ["Benchmark", "Query", "Reference", "Refused", "half_of", "make_benchmark", "read_benchmark"]
+__all__ = [
+    "Benchmark",
+    "Query",
+    "Reference",
+    "Refused",
+    "half_of",
+    "in_processes",
+    "make_benchmark",
+    "read_benchmark",
+]
 
 Half = Literal["tune", "report"]
 
@@ -211,7 +220,7 @@ def make_benchmark(
     done = len(planned) - len(jobs)
     tell("rendering", done, len(planned))
     try:
-        for (_, output), reason in _in_processes(_rendered, jobs, workers):
+        for (_, output), reason in in_processes(_rendered, jobs, workers):
             done += 1
             if reason is not None:
                 failed.append(Refused(f"queries/{output.name}", reason))
@@ -420,7 +429,7 @@ def _usable(
 ) -> tuple[list[Film], list[Refused]]:
     """The videos a benchmark can be made of, in the order of their content; the others with the reason."""
     looked: dict[str, Film | str] = {}
-    for (source,), found in _in_processes(_looked_at, [(source,) for source in sources], workers):
+    for (source,), found in in_processes(_looked_at, [(source,) for source in sources], workers):
         looked[source] = found
         tell("looking", len(looked), len(sources))
     films: dict[str, Film] = {}
@@ -472,7 +481,7 @@ def _rendered(made: Recipe, output: Path) -> str | None:
     return None
 
 
-def _in_processes(
+def in_processes(
     work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int | None
 ) -> Iterator[tuple[tuple[Any, ...], T | str]]:
     """Each job with what came of it, as they finish; a job whose process died says so instead.

@@ -475,28 +475,28 @@ def _changed(made: Recipe) -> Iterator[NDArray[np.uint8]]:
     if not made.filters and behind is None:
         yield from pictures
         return
-    graph, entries, way_out = _graph(made)
+    graph, entries = _graph(made)
     time_base = 1 / made.frames_per_second
     for number, picture in enumerate(pictures):
         for entry, pixels in zip(entries, (picture, *((next(behind),) if behind else ())), strict=True):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = number, time_base
             entry.push(frame)
-        yield from _pulled(way_out)
+        yield from _pulled(graph)
     for entry in entries:
         entry.push(None)
-    yield from _pulled(way_out)
-    del graph  # the contexts live in it
+    yield from _pulled(graph)
 
 
-def _pulled(way_out: FilterContext) -> Iterator[NDArray[np.uint8]]:
+def _pulled(graph: Graph) -> Iterator[NDArray[np.uint8]]:
+    """What has come out by now."""
     with contextlib.suppress(BlockingIOError, EOFError):
         while True:
-            yield cast("av.VideoFrame", way_out.pull()).to_ndarray()
+            yield cast("NDArray[np.uint8]", graph.vpull().to_ndarray())
 
 
-def _graph(made: Recipe) -> tuple[Graph, list[FilterContext], FilterContext]:
-    """The filters: one entry for the pictures, a second for the film behind them, one way out."""
+def _graph(made: Recipe) -> tuple[Graph, list[FilterContext]]:
+    """The filters, with an entry for the pictures and a second for the film behind them."""
     graph = Graph()
     graph.threads = 1
     entry = partial(
@@ -529,7 +529,7 @@ def _graph(made: Recipe) -> tuple[Graph, list[FilterContext], FilterContext]:
         last.link_to(following)
         last = following
     graph.configure()
-    return graph, entries, last
+    return graph, entries
 
 
 def _looped(piece: Piece, made: Recipe) -> Iterator[NDArray[np.uint8]]:
