@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,38 +14,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from reelspace.encoders.models import reelprint  # noqa: E402
-from reelspace.errors import InvalidArgument  # noqa: E402
-from reelspace.training.descriptor import Recipe, ReelprintNet, contrastive_loss, folded, train  # noqa: E402
-from reelspace.training.edits import light, strong  # noqa: E402
-from reelspace.training.images import Draw, scenes  # noqa: E402
+from reelspace.errors import FormatError, InvalidArgument  # noqa: E402
+from reelspace.training.descriptor import (  # noqa: E402
+    Recipe,
+    ReelprintNet,
+    contrastive_loss,
+    folded,
+    recipe_of,
+    train,
+)
 
 SHORT = Recipe(steps=50, decay=10, warmup=5, films=6, memory=0, hardening=1000, dimensions=32)
-
-
-def draw(seed: int = 0) -> Draw:
-    generator = torch.Generator()
-    generator.manual_seed(seed)
-    return Draw(generator)
-
-
-def test_pictures_and_edits_follow_from_the_seed_and_stay_in_range() -> None:
-    first, again, other = (scenes(draw(seed), 5) for seed in (3, 3, 4))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    for pictures in (first, light(draw(), first), strong(draw(), first)):
-        assert pictures.shape[:2] == (10, 3)
-        assert pictures.isfinite().all()
-        assert 0 <= pictures.min() <= pictures.max() <= 1
-    assert torch.equal(strong(draw(5), first), strong(draw(5), first))
-
-
-def test_two_frames_of_a_film_are_liker_than_two_films_and_not_the_same() -> None:
-    pictures = scenes(draw(), 40).flatten(1)
-    pictures = (pictures - pictures.mean(1, keepdim=True)) / pictures.std(1, keepdim=True)
-    film = (pictures[::2] * pictures[1::2]).mean(1)
-    strangers = (pictures[::2] * pictures[1::2].roll(1, 0)).mean(1)
-    assert film.mean() > strangers.mean() + 0.3
-    assert film.max() < 0.9999
 
 
 def test_the_loss_is_the_slow_loss() -> None:
@@ -68,24 +51,84 @@ def test_a_short_run_learns(tmp_path: Path) -> None:
     assert last["loss"] < first["loss"]
     assert last["first"] > first["first"]
     assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [first, last]
-    assert Recipe(**json.loads((tmp_path / "recipe.json").read_text())) == SHORT
+    assert recipe_of(tmp_path) == SHORT
 
 
-def test_a_resumed_run_is_the_run_it_would_have_been(tmp_path: Path) -> None:
-    whole = replace(SHORT, steps=8, decay=0, memory=64)
+def average_of(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoint.pt", weights_only=True)["average"]
+
+
+def same_to_the_last_bit(one: Path, other: Path) -> bool:
+    first, second = average_of(one), average_of(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_resumed_run_is_the_run_it_would_have_been_to_the_last_bit(tmp_path: Path) -> None:
+    whole = replace(SHORT, steps=26, decay=0, films=3, memory=64)
     train(tmp_path / "parts", replace(whole, steps=5))
-    train(tmp_path / "parts", whole, resume=True)
-    train(tmp_path / "whole", whole)
-    parts, once = (
-        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["average"] for name in ("parts", "whole")
+    train(tmp_path / "parts", whole, resume=True, keep_going=lambda step, _figures: step < 9)
+    parts = train(tmp_path / "parts", whole, resume=True)
+    once = train(tmp_path / "whole", whole)
+    assert same_to_the_last_bit(tmp_path / "parts", tmp_path / "whole")
+    assert [{**e, "seconds": 0} for e in parts[-2:]] == [{**e, "seconds": 0} for e in once]
+    assert parts[-1]["seconds"] >= parts[-2]["seconds"]
+
+
+def test_a_killed_run_goes_on_as_the_run_it_would_have_been(tmp_path: Path) -> None:
+    recipe = replace(SHORT, steps=60, decay=0, films=2, memory=64)
+    words = (
+        "import sys; from pathlib import Path; from reelspace.training.descriptor import Recipe, train;"
+        f"import torch; torch.set_num_threads({torch.get_num_threads()});"
+        f"train(Path(sys.argv[1]), {recipe!r}, save_every=3)"
     )
-    for name, value in parts.items():
-        torch.testing.assert_close(value.float(), once[name].float(), atol=1e-5, rtol=1e-4)
+    with subprocess.Popen([sys.executable, "-c", words, str(tmp_path / "killed")]) as running:
+        while not (tmp_path / "killed" / "checkpoint.pt").exists():
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.kill()
+    short = replace(recipe, steps=torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"] + 4)
+    assert short.steps <= recipe.steps
+    train(tmp_path / "killed", short, resume=True)
+    train(tmp_path / "whole", short)
+    assert same_to_the_last_bit(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_nothing_to_resume_is_refused(tmp_path: Path) -> None:
+def test_a_run_is_neither_made_up_nor_overwritten_nor_run_backwards(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="nothing to resume"):
         train(tmp_path, SHORT, resume=True)
+    with pytest.raises(InvalidArgument, match="nothing to resume"):
+        recipe_of(tmp_path)
+    train(tmp_path, replace(SHORT, steps=2, decay=0, films=2))
+    with pytest.raises(InvalidArgument, match="holds a run: --resume"):
+        train(tmp_path, SHORT)
+    with pytest.raises(InvalidArgument, match="at step 2, past the 1"):
+        train(tmp_path, replace(SHORT, steps=1, decay=0), resume=True)
+    with pytest.raises(InvalidArgument, match="has 32 dimensions, not 16"):
+        train(tmp_path, replace(SHORT, dimensions=16), resume=True)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half a checkpoint")
+    with pytest.raises(FormatError, match="no checkpoint that can be read"):
+        train(tmp_path, SHORT, resume=True)
+    (tmp_path / "recipe.json").write_text('{"stairs": 3}')
+    with pytest.raises(InvalidArgument, match="not a recipe of this release"):
+        recipe_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"steps": 0}, "steps is at least 1, got 0"),
+        ({"decay": 30_000}, "the decay is part of the run: got 30000 of 20000 steps"),
+        ({"films": 1}, "at least 2 films"),
+        ({"temperature": 0.0}, "above 0"),
+        ({"learning_rate": float("nan")}, "above 0"),
+        ({"averaging": 1.0}, r"decay in \[0, 1\)"),
+        ({"memory": -1}, "memory is at least 0"),
+        ({"without": ("miror",)}, "did you mean 'mirror'"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        Recipe(**wrong)
 
 
 def test_the_rate_rises_stays_and_falls_to_zero() -> None:
@@ -103,7 +146,7 @@ def test_folded_weights_give_what_the_net_gives(monkeypatch: pytest.MonkeyPatch)
             torch.nn.init.normal_(module.running_mean)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
     arrays = folded(net)
-    monkeypatch.setattr(reelprint, "_weights", lambda: arrays)
+    monkeypatch.setattr(reelprint, "_net", lambda: reelprint.Net(arrays))
     pictures = np.random.default_rng(0).random((3, 64, 64, 3), dtype=np.float32)
     with torch.no_grad():
         expected = net(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()

@@ -51,9 +51,21 @@ def _boxes(frames: NDArray[np.uint8], *, window: int) -> NDArray[np.int64]:
 
 
 def _border_depth(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many rows from the top have the one colour of the first row: (N,)."""
-    colour = np.median(frames[:, 0], axis=1)
-    alike = np.abs(frames - colour[:, None, None].astype(np.float32)) <= _BORDER_TOLERANCE
-    uniform = alike.mean(axis=2) >= _BORDER_SHARE
-    depth: NDArray[np.int64] = np.minimum.accumulate(uniform, axis=1).sum(axis=1)
+    """How many rows from the top have the one colour of the first row: (N,); 0 where they make no border."""
+    colours = np.median(frames[:, 0], axis=1)
+    depth = np.zeros(len(frames), np.int64)
+    # Most pictures show something in their first rows already.
+    bordered = np.flatnonzero(_uniform(frames[:, :_SMALLEST_BORDER], colours).all(axis=1))
+    if len(bordered):
+        uniform = _uniform(frames[bordered], colours[bordered])
+        depth[bordered] = np.minimum.accumulate(uniform, axis=1).sum(axis=1)
     return depth
+
+
+def _uniform(rows: NDArray[np.uint8], colours: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows (N, R, S) have the colour (N,) that is wanted: (N, R)."""
+    low = np.clip(np.ceil(colours - _BORDER_TOLERANCE), 0, 255).astype(np.uint8)[:, None, None]
+    high = np.clip(np.floor(colours + _BORDER_TOLERANCE), 0, 255).astype(np.uint8)[:, None, None]
+    alike = rows - low <= high - low  # what is darker than low comes out lighter than high
+    shares: NDArray[np.bool_] = np.count_nonzero(alike, axis=2) >= _BORDER_SHARE * rows.shape[2]
+    return shares

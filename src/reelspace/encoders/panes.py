@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,28 +65,27 @@ def panes(frames: NDArray[np.uint8], *, at_most: int) -> list[tuple[int, int, in
         at_most: how many panes.
     """
     side = frames.shape[1]
-    upright = _lasting(frames)  # (row, column): an edge between columns column - 1 and column
-    level = _lasting(frames.transpose(0, 2, 1))  # (column, row)
+    upright = _lasting(_steps(frames[:, :, 2:], frames[:, :, :-2]))  # (row, column): an edge before the column
+    level = _lasting(_steps(frames[:, 2:], frames[:, :-2]).T)  # (column, row)
     columns, rows = _lines(upright), _lines(level)
     if len(columns) == 2 and len(rows) == 2:  # the picture's own edges alone
         return []
-    across, down = np.array(list(combinations(columns, 2))), np.array(list(combinations(rows, 2)))
-    across, down = (spans[spans[:, 1] - spans[:, 0] >= _SMALLEST * side] for spans in (across, down))
-    boxes = np.array([(*d, *a) for d in down for a in across])
-    if len(boxes) == 0:
-        return []
-    top, bottom, left, right = boxes.T
-    sums = [np.pad(np.cumsum(edges, axis=0), ((1, 0), (0, 0))) for edges in (upright, level)]
+    across, down = (_pairs(lines, at_least=_SMALLEST * side) for lines in (columns, rows))
+    left, right = np.tile(across, (len(down), 1)).T  # numbers of columns, for each box
+    top, bottom = np.repeat(down, len(across), axis=0).T  # and of rows
+    boxes = np.stack([rows[top], rows[bottom], columns[left], columns[right]], axis=1)
+    height, width = (boxes[:, 1::2] - boxes[:, ::2]).T
+    along_columns, along_rows = _sums(upright[:, columns]), _sums(level[:, rows])
     support = np.min(
         [
-            (sums[0][bottom, left] - sums[0][top, left]) / (bottom - top),
-            (sums[0][bottom, right] - sums[0][top, right]) / (bottom - top),
-            (sums[1][right, top] - sums[1][left, top]) / (right - left),
-            (sums[1][right, bottom] - sums[1][left, bottom]) / (right - left),
+            (along_columns[boxes[:, 1], left] - along_columns[boxes[:, 0], left]) / height,
+            (along_columns[boxes[:, 1], right] - along_columns[boxes[:, 0], right]) / height,
+            (along_rows[boxes[:, 3], top] - along_rows[boxes[:, 2], top]) / width,
+            (along_rows[boxes[:, 3], bottom] - along_rows[boxes[:, 2], bottom]) / width,
         ],
         axis=0,
     )
-    support[(bottom - top) * (right - left) > _LARGEST_AREA * side * side] = 0
+    support[height * width > _LARGEST_AREA * side * side] = 0
     chosen: list[tuple[int, int, int, int]] = []
     for index in np.argsort(-support, kind="stable"):
         if support[index] < _SUPPORT or len(chosen) == at_most:
@@ -98,28 +96,36 @@ def panes(frames: NDArray[np.uint8], *, at_most: int) -> list[tuple[int, int, in
     return chosen
 
 
-def _lasting(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """1 where the picture breaks off sharply between two columns through all frames: (S, S + 1).
+def _steps(after: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean difference of gray levels over the frames: (N, H, W) twice -> (H, W)."""
+    apart = np.maximum(after, before)
+    apart -= np.minimum(after, before)
+    return np.divide(apart.sum(axis=0, dtype=np.uint32), np.float32(len(apart)), dtype=np.float32)
+
+
+def _lasting(steps: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the picture breaks off sharply between two columns through all frames: (S, S + 1).
 
     Scaled pictures mix what they show at a cut within one pixel: a break is as high as its neighbours, and higher
     than what goes on two columns beside it. Edges of things are softer and seldom stay on one column.
+
+    Args:
+        steps: (S, S - 2): column j is the difference between pixels j and j + 2.
     """
-    gray = frames.astype(np.float32)
-    rows, columns = gray.shape[1:]
+    rows, columns = steps.shape[0], steps.shape[1] + 2
     step = np.zeros((rows, columns + 4), np.float32)
-    step[:, 3 : columns + 1] = np.abs(gray[:, :, 2:] - gray[:, :, :-2]).mean(axis=0)  # pixel j at column j + 2
+    step[:, 3 : columns + 1] = steps  # pixel j at column j + 2
     beside = np.maximum(step[:, 1:-3], step[:, 3:-1])
     further = np.maximum(step[:, :-4], step[:, 4:])
     here = step[:, 2:-2]
     sharp = (here > _STEP) & (here >= 0.95 * beside) & (here > _SHARP * further)
-    edges = np.zeros((rows, columns + 1), np.float32)
-    edges[:, :-1] = sharp  # a cut through pixel j, or at either side of it
-    edges[:, 1:] = np.maximum(edges[:, 1:], sharp)
-    edges[:, 0] = edges[:, -1] = 1
+    edges = np.empty((rows, columns + 1), np.bool_)
+    edges[:, 0] = edges[:, -1] = True
+    np.logical_or(sharp[:, 1:], sharp[:, :-1], out=edges[:, 1:-1])  # a cut through a pixel, or at either side
     return edges
 
 
-def _lines(edges: NDArray[np.float32]) -> list[int]:
+def _lines(edges: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The columns along which most edge lies, and the picture's own two: increasing."""
     length = edges.mean(axis=0)
     side = len(length) - 1
@@ -129,7 +135,21 @@ def _lines(edges: NDArray[np.float32]) -> list[int]:
             break
         if all(abs(column - other) > 2 for other in found):
             found.append(int(column))
-    return sorted(found)
+    return np.array(sorted(found))
+
+
+def _pairs(lines: NDArray[np.int64], *, at_least: float) -> NDArray[np.int64]:
+    """The numbers of two lines that far apart: (P, 2)."""
+    first, second = np.triu_indices(len(lines), 1)
+    apart = lines[second] - lines[first] >= at_least
+    return np.stack([first[apart], second[apart]], axis=1)
+
+
+def _sums(edges: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How much edge lies above each row: (S, L) -> (S + 1, L)."""
+    sums = np.zeros((len(edges) + 1, edges.shape[1]), np.int64)
+    np.cumsum(edges, axis=0, out=sums[1:])
+    return sums
 
 
 def _overlap(one: tuple[int, ...], other: tuple[int, ...]) -> float:

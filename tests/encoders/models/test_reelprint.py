@@ -10,6 +10,7 @@ from reelspace.encoders.compact import from_int8, to_int8
 from reelspace.encoders.models import reelprint
 from reelspace.encoders.models.reelprint import DIMENSIONS, Reelprint, descriptors
 from reelspace.errors import FormatError
+from reelspace.training.descriptor import ReelprintNet
 
 torch = pytest.importorskip("torch")
 
@@ -25,27 +26,53 @@ def film(frames: int = 10, side: int = 128, seed: int = 0) -> np.ndarray:
     return np.clip(128 + 45 * pictures / pictures.std(), 0, 255).astype(np.uint8)
 
 
-def slow(pictures: np.ndarray) -> np.ndarray:
-    """The net in torch, from the shipped arrays, operation by operation."""
-    functional = torch.nn.functional
-    with np.load(files("reelspace.encoders").joinpath("weights/reelprint.npz")) as arrays:
-        net = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+def torch_net() -> torch.nn.Module:
+    """The net of training with the shipped weights: the inverse of `folded`, each norm left at doing nothing."""
+    net = ReelprintNet(DIMENSIONS).eval()
+    convolutions = {"stem": (net.stem, net.stem_norm)}
+    for index, block in enumerate(net.blocks):
+        for name in ("first", "second", "short"):
+            convolutions[f"{index}.{name}"] = getattr(block, name), getattr(block, f"{name}_norm")
+    with np.load(files("reelspace.encoders").joinpath("weights/reelprint.npz")) as stored, torch.no_grad():
+        arrays = {name: torch.from_numpy(stored[name].astype(np.float32)) for name in stored.files}
+        for name, (convolution, norm) in convolutions.items():
+            convolution.weight.copy_(arrays[f"{name}.weight"].permute(3, 2, 0, 1))
+            norm.bias.copy_(arrays[f"{name}.bias"])
+            norm.running_var.fill_(1 - norm.eps)
+        net.head.weight.copy_(arrays["head.weight"].T)
+        net.head.bias.copy_(arrays["head.bias"])
+    return net
 
-    def convolved(x: torch.Tensor, name: str, stride: int) -> torch.Tensor:
-        weight = net[f"{name}.weight"].permute(3, 2, 0, 1)
-        return functional.conv2d(x, weight, net[f"{name}.bias"], stride, weight.shape[2] // 2)
 
-    x = functional.relu(convolved((torch.from_numpy(pictures).permute(0, 3, 1, 2) - 0.5) * 4, "stem", 2))
-    for block in range(3):
-        inner = convolved(functional.relu(convolved(x, f"{block}.first", 2)), f"{block}.second", 1)
-        x = functional.relu(inner + convolved(x, f"{block}.short", 2))
-    pooled = x.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3)
-    return functional.normalize(pooled @ net["head.weight"] + net["head.bias"], dim=1).numpy()
+@pytest.mark.parametrize("count", [1, 5, 70])
+def test_the_net_in_numpy_is_the_net_in_torch(count: int) -> None:
+    pictures = np.random.default_rng(0).random((count, 64, 64, 3), dtype=np.float32)
+    pictures[0] = film(1)[0, ::2, ::2] / np.float32(255)
+    with torch.no_grad():
+        expected = torch_net()(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(descriptors(pictures), expected, atol=1e-4)
 
 
-def test_the_net_in_numpy_is_the_net_in_torch() -> None:
-    pictures = np.random.default_rng(0).random((5, 64, 64, 3), dtype=np.float32)
-    np.testing.assert_allclose(descriptors(pictures), slow(pictures), atol=1e-3)
+def test_a_picture_that_repeats_the_one_before_has_its_vector() -> None:
+    pictures = film(3)
+    noisy = pictures[[0, 0, 0, 1, 1, 2]].astype(np.int16)
+    noisy[[1, 4], ::3] += 1  # what coding changes
+    described = Reelprint().encode(np.clip(noisy, 0, 255).astype(np.uint8)).vectors[:, 0]
+    np.testing.assert_array_equal(described, described[[0, 0, 0, 3, 3, 5]])
+    np.testing.assert_allclose(described[[0, 3, 5]], Reelprint().encode(pictures).vectors[:, 0], atol=1e-5)
+
+
+def test_a_small_thing_that_moves_makes_a_new_picture() -> None:
+    pictures = film(1)[[0, 0]]
+    pictures[1, 40:48, 40:48] ^= 64
+    vectors = Reelprint().encode(pictures).vectors[:, 0]
+    assert np.abs(vectors[1] - vectors[0]).max() > 1e-3
+
+
+def test_a_slow_fade_does_not_stay_the_picture_it_began_as() -> None:
+    pictures = np.clip(film(1)[[0] * 24].astype(np.float32) + 0.6 * np.arange(24)[:, None, None, None], 0, 255)
+    vectors = Reelprint().encode(pictures.astype(np.uint8)).vectors[:, 0]
+    assert len(np.unique(vectors, axis=0)) >= 10
 
 
 def test_the_shipped_weights_fit_four_megabytes_and_have_their_digest() -> None:
@@ -56,7 +83,7 @@ def test_the_shipped_weights_fit_four_megabytes_and_have_their_digest() -> None:
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reelprint, "_SHA256", "0" * 64)
-    reelprint._weights.cache_clear()
+    reelprint._net.cache_clear()
     with pytest.raises(FormatError, match="install reelspace again"):
         descriptors(np.zeros((1, 64, 64, 3), np.float32))
 
