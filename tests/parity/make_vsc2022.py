@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 BETA = 1.2
+FEW = {"frame_pairs_per_query": 9, "pairs_per_query": 4}
 HEADER = "query_id,ref_id,query_start,query_end,ref_start,ref_end,score"
 
 
@@ -105,11 +106,12 @@ def answers(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     return scores, right, int(right.sum()) + 1 + seed
 
 
-def features(seed: int, prefix: str, videos: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Video id, second and unit vector of each frame, float32 (N, 12)."""
+def features(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Video id, second and unit vector (of 12 numbers) of each frame of q(ueries), r(eferences) and n(oise)."""
+    seed, prefix, videos = {"q": (1, "Q00", 5), "r": (2, "R00", 12), "n": (3, "R90", 20)}[name]
     random = np.random.default_rng(seed)
     counts = random.integers(3, 9, videos)
-    ids = np.repeat([f"{prefix}{number:06d}" for number in range(videos)], counts)
+    ids = np.repeat([f"{prefix}{number:04d}" for number in range(videos)], counts)
     vectors = random.normal(size=(len(ids), 12)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return ids, np.concatenate([np.arange(count) for count in counts]).astype(np.float32), vectors
@@ -126,9 +128,8 @@ def main(repository: str) -> None:
         ).stdout
         subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
         sys.path.insert(0, folder)
-        from vsc import metrics
+        from vsc import descriptor_eval_lib, metrics
         from vsc.baseline.score_normalization import score_normalize
-        from vsc.descriptor_eval_lib import evaluate_descriptor_track
         from vsc.storage import load_features, store_features
 
         place = Path(folder)
@@ -150,21 +151,25 @@ def main(repository: str) -> None:
             truth = [metrics.CandidatePair(i, 0, 1.0) for i in wanted]
             ranked.append(float(metrics.average_precision(truth, predicted).ap) if len(scores) else 0.0)
         places = {}
-        for name, seed, prefix, videos in (("q", 1, "Q", 5), ("r", 2, "R", 12), ("n", 3, "R", 20)):
-            ids, times, vectors = features(seed, prefix, videos)
-            if name == "n":
-                ids = np.array([f"R9{video_id[2:]}" for video_id in ids])
+        for name in ("q", "r", "n"):
+            ids, times, vectors = features(name)
             places[name] = place / f"{name}.npz"
             np.savez(places[name], video_ids=ids, features=vectors, timestamps=times)
         write_csv(cases()[0].true, place / "truth.csv")
         loaded = {name: load_features(path) for name, path in places.items()}
-        descriptor, candidates = evaluate_descriptor_track(places["q"], places["r"], place / "truth.csv")
+        evaluate = descriptor_eval_lib.evaluate_descriptor_track
+        descriptor, candidates = evaluate(places["q"], places["r"], place / "truth.csv")
         queries, references = score_normalize(
             loaded["q"], loaded["r"], loaded["n"], l2_normalize=True, replace_dim=False, beta=BETA
         )
         store_features(place / "qn.npz", queries)
         store_features(place / "rn.npz", references)
-        normalised, after = evaluate_descriptor_track(place / "qn.npz", place / "rn.npz", place / "truth.csv")
+        normalised, after = evaluate(place / "qn.npz", place / "rn.npz", place / "truth.csv")
+        descriptor_eval_lib.RETRIEVAL_CANDIDATES_PER_QUERY = FEW["frame_pairs_per_query"]
+        _, by_frames = evaluate(places["q"], places["r"], place / "truth.csv")
+        descriptor_eval_lib.RETRIEVAL_CANDIDATES_PER_QUERY = 1200
+        descriptor_eval_lib.AGGREGATED_CANDIDATES_PER_QUERY = FEW["pairs_per_query"]
+        _, by_pairs = evaluate(places["q"], places["r"], place / "truth.csv")
         numbers = {
             "commit": subprocess.run(
                 ["git", "-C", repository, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
@@ -175,6 +180,8 @@ def main(repository: str) -> None:
             "candidates": sorted([c.query_id, c.ref_id, float(c.score)] for c in candidates),
             "bias": np.concatenate([query.feature[:, -1] for query in queries]).astype(float).tolist(),
             "normalised": float(normalised.ap),
+            "few_frames": sorted([c.query_id, c.ref_id, float(c.score)] for c in by_frames),
+            "few_pairs": sorted([c.query_id, c.ref_id, float(c.score)] for c in by_pairs),
             "normalised_candidates": sorted([c.query_id, c.ref_id, float(c.score)] for c in after),
         }
     target = Path(__file__).parent / "data" / "vsc2022.json"

@@ -62,9 +62,10 @@ FILE_NAME = "calibration.json"
 
 _SCHEMA_VERSION = 1
 _FEWEST = 8  # queries: fewer say nothing of a tail
-_NOTHING = 0.012  # the score of a query that nothing at all was found for: less is not looked for
+_NOTHING = 1e-4  # the score of a query that nothing at all was found for
 _LEAST_THRESHOLD = 0.1  # what is less likely than that is not worth a report, however quiet the strangers
-_TAIL = 0.25  # share of the queries whose excess says how the tail falls off
+_TAIL = 0.1  # share of the queries whose excess says how the tail falls off
+_FEWEST_IN_TAIL = 5
 _CLOSEST = 5  # pairs of strangers that are named
 
 
@@ -300,7 +301,7 @@ def _extrapolated(scores: NDArray[np.float64], false_positives: float) -> float:
     lowest tenth gives the upper end of ``s``.
     """
     log_odds = np.log(scores / np.maximum(1.0 - scores, 1e-13))
-    used = max(3, round(_TAIL * len(scores)))
+    used = max(_FEWEST_IN_TAIL, round(_TAIL * len(scores)))
     neighbour = log_odds[-used - 1]
     mean = float((log_odds[-used:] - neighbour).mean())
     degrees = 2 * used
