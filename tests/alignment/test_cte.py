@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reelspace.alignment.cte import cte_descriptor, cte_reference_scores, cte_scores
+from reelspace.alignment.cte import CirculantEncoding, cte_descriptor, cte_reference_scores, cte_scores
 from reelspace.errors import InvalidArgument
 
 
@@ -66,3 +66,48 @@ def test_empty_sequences_and_too_many_frequencies_are_refused() -> None:
         cte_scores(rows(5, 8)[:0], rows(5, 8))
     with pytest.raises(InvalidArgument, match="5 frames"):
         cte_descriptor(rows(5, 8))
+
+
+def test_many_sequences_at_once_score_as_each_pair_does() -> None:
+    encoding = CirculantEncoding(frames=50)
+    sides = [
+        [rows(n, seed) for seed, n in ((1, 50), (2, 33))],
+        [rows(n, seed) for seed, n in ((1, 50), (3, 17), (4, 41))],
+    ]
+    a, b = (np.stack([encoding.describe(x) for x in side]) for side in sides)
+    found = encoding.scores(a, b, np.arange(-40, 41))
+    own = encoding.scores(a, a, np.zeros(1))
+    for i, x in enumerate(sides[0]):
+        assert own[i, i, 0] == pytest.approx(1, abs=1e-5)
+        for k, y in enumerate(sides[1]):
+            spectra = (np.fft.fft(side, n=128, axis=0) for side in (x, y))
+            left, right = spectra
+            power = (np.abs(left) ** 2).sum(axis=1)
+            weight = 1 / (power + 0.1 * power[:65].mean())
+            curve = (
+                np.fft.ifft((left * np.conj(right)).sum(axis=1) * weight).real / np.fft.ifft(power * weight).real[0]
+            )
+            np.testing.assert_allclose(found[i, k], curve[np.arange(-40, 41) % 128], atol=1e-5)
+
+
+def test_an_encoding_moves_in_time_and_takes_times() -> None:
+    encoding = CirculantEncoding(frames=50, harmonics=20)
+    x = rows(20, 5)
+    moved = encoding.shift(np.stack([encoding.describe(x)] * 2), np.array([7.0, 30.0]))
+    assert moved.shape == (2, 20, x.shape[1])
+    np.testing.assert_allclose(moved[0], encoding.describe(x, np.arange(20.0) + 7), atol=1e-4)
+    np.testing.assert_allclose(moved[1], encoding.describe(x, np.arange(20.0) + 30), atol=1e-4)
+
+
+def test_what_an_encoding_cannot_hold_is_refused() -> None:
+    encoding = CirculantEncoding(frames=10)
+    with pytest.raises(InvalidArgument, match="11 frames is longer"):
+        encoding.describe(rows(11, 1))
+    with pytest.raises(InvalidArgument, match="before it"):
+        encoding.describe(rows(2, 1), np.array([-1.0, 0.0]))
+    one = encoding.describe(rows(10, 1))[None]
+    for offset in (10.0, 0.5):
+        with pytest.raises(InvalidArgument, match="less than 10 frames"):
+            encoding.scores(one, one, np.array([offset]))
+    with pytest.raises(InvalidArgument, match="positive"):
+        CirculantEncoding(frames=0)

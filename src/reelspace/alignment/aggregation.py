@@ -1,4 +1,4 @@
-"""Sum aggregation: a video is the sum of its frames, and says nothing of when (Baraldi et al. 2018, the baseline)."""
+"""Sum aggregation, the baseline of Baraldi et al. 2018: a video is the sum of its frames, and says not when."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ first sequence's own power (Eq. 12) keeps still scenes, which resemble themselve
 peak.
 
 `cte_scores` takes a transform long enough for both sequences, so it is right for all lengths and in both
-directions. `CirculantEncoding` is the same for many: one transform length for all of them, so that descriptors can be
-stored, moved in time and compared all at once.
+directions. `CirculantEncoding` is the same for many: one transform length for all of them, so that descriptors can
+be stored, moved in time and compared all at once.
 `cte_reference_scores` is what videoalignment computes: transforms of each video's own power of two, which only
 describe the same frequencies when the two agree, and negative offsets that are one frame off.
 Arrays are numpy or torch.

@@ -1,12 +1,12 @@
 """Query expansion: a query is asked again together with what it found, moved to the query's time.
 
-Average (AQE): ``(q + sum of the N1 best, shifted) / (N1 + 1)``. Difference of neighbourhoods (DoN): the same, less
-the mean of the N2 best as they are, which is what everything looks like. Douze et al. 2013, "Stable hyper-pooling and
-query expansion for event detection"; for temporal kernels Baraldi et al. 2018, section 4.
+Average (AQE): ``(q + sum of the N1 best, shifted) / (N1 + 1)``. Difference of neighbourhoods (DoN): the same,
+less the mean of the N2 best as they are, which is what everything looks like. Douze et al. 2013, "Stable
+hyper-pooling and query expansion for event detection"; with temporal kernels Baraldi et al. 2018.
 
-With ``consistent`` only that half of the N1 is taken whose offsets to one another agree best with their offsets to the
-query. videoalignment reads the query's offsets of the wrong videos there, and divides by N1 + 1 all the same; ours
-reads the right ones and divides by how many there are.
+With ``consistent`` only that half of the N1 is taken whose offsets to one another agree best with their offsets to
+the query. videoalignment reads the query's offsets of the wrong videos there, and divides by N1 + 1 all the same;
+ours reads the right ones and divides by how many there are.
 """
 
 from __future__ import annotations
@@ -50,14 +50,12 @@ class Expansion:
     def __post_init__(self) -> None:
         if self.added < 1 + self.consistent or self.subtracted < 0:
             raise InvalidArgument(
-                "an expansion adds at least one video, two where they are to agree, and subtracts none or more; got "
-                f"{self.added} and {self.subtracted}"
+                "an expansion adds at least one video, two where they are to agree, and subtracts none or more; "
+                f"got {self.added} and {self.subtracted}"
             )
 
 
-EXPANSIONS: Mapping[str, Expansion] = MappingProxyType(
-    {"aqe": Expansion(), "don": Expansion(subtracted=2000)}
-)
+EXPANSIONS: Mapping[str, Expansion] = MappingProxyType({"aqe": Expansion(), "don": Expansion(subtracted=2000)})
 """The two by name, with videoalignment's numbers."""
 
 
@@ -76,8 +74,8 @@ def expand_queries(
     Args:
         method: what described them.
         queries: descriptors (Q, *), not normalised.
-        references: descriptors (R, *) that were searched, not normalised; may be memory-mapped, of which a block at a
-            time is read.
+        references: descriptors (R, *) that were searched, not normalised; may be memory-mapped, of which a block at
+            a time is read.
         scores: (Q, R), the best score of each pair, as `best_offsets` gives it.
         best: (Q, R), the offset it is reached at.
         expansion: how.
@@ -132,8 +130,8 @@ def _agreeing(method: TemporalMethod, found: Array, moves: Array, offsets: Array
     """
     half = moves.shape[1] // 2
     masks = []
-    for videos, places in zip(found, moves, strict=True):  # one all-pairs product per query
-        videos = method.normalise(videos)
+    for described, places in zip(found, moves, strict=True):  # one all-pairs product per query
+        videos = method.normalise(described)
         own = xp.argmax(method.scores(videos, videos, offsets), axis=-1)  # (N1, N1)
         between = xp.reshape(xp.take(offsets, xp.reshape(own, (-1,))), own.shape)
         amiss = xp.sum(xp.abs(places[None, :] - places[:, None] - between), axis=1)

@@ -7,8 +7,8 @@ with cos (Poullot et al. 2015, Eq. 8). How well two sequences match when the sec
 
 after a normalisation (Baraldi et al. 2018, "LAMV", section 3.2). The largest value is at ``o = t_a - t_b``: what
 happens at time t of b happens at time t + o of a. LAMV is the same with coefficients a_j that were learned
-(`reelspace.training.kernel`), kept in a small file (`reelspace.alignment.kernel_file`). Arrays are numpy or torch; times count frames and may have
-fractions.
+(`reelspace.training.kernel`) and lie in a small file (`reelspace.alignment.kernel_file`). Arrays are numpy or
+torch; times count frames and may have fractions.
 """
 
 from __future__ import annotations
@@ -55,7 +55,11 @@ NORMS: Mapping[str, _Norm] = MappingProxyType(
             own=lambda a, _: float((2 * a.sum(axis=1) - a[:, 0]).mean()) / 512,  # the constant wave has no sine
         ),
         "freq": _Norm(
-            features=False, frequencies=True, matrix=False, divisor=float, own=lambda _, dimensions: float(dimensions)
+            features=False,
+            frequencies=True,
+            matrix=False,
+            divisor=float,
+            own=lambda _, dimensions: float(dimensions),
         ),
         "feat_freq": _Norm(
             features=True,
@@ -125,7 +129,7 @@ class FourierKernel:
         return np.maximum(fixed if self.learned is None else np.array(self.learned), _SMALLEST)
 
     def self_score(self, dimensions: int) -> float:
-        """What a sequence of d-dimensional frames scores with itself at offset 0, short of dimensions that are 0."""
+        """What a sequence of d-dimensional frames scores with itself at offset 0, but for those that are 0."""
         return NORMS[self.norm].own(self.coefficients, dimensions)
 
     def describe(self, features: Array, times: Array | None = None) -> Array:

@@ -87,8 +87,8 @@ def read_kernel(path: str | os.PathLike[str]) -> LearnedKernel:
         raise FormatError(f"{place}: not a temporal kernel; `reelspace train kernel` writes one")
     if document.get("version") != _VERSION:
         raise FormatError(
-            f"{place}: a temporal kernel of version {document.get('version')}, and version {_VERSION} is read here; "
-            "train it again"
+            f"{place}: a temporal kernel of version {document.get('version')}, and version {_VERSION} is read "
+            "here; train it again"
         )
     try:
         fields = document["kernel"]

@@ -1,7 +1,7 @@
 """Every way to compare two whole sequences at every offset, behind one protocol.
 
-A method describes each sequence once, without knowing the others; descriptors add up, move in time, and are compared
-many at a time. That is what evaluation, query expansion (`reelspace.alignment.expansion`) and stored videos need.
+A method describes each sequence once, without knowing the others; descriptors add up, move in time, and are
+compared many at a time. Evaluation, query expansion (`reelspace.alignment.expansion`) and stored videos need that.
 `reelspace.alignment.offsets` aligns two sequences, with sharper kernels.
 """
 

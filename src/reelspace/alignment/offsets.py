@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from reelspace.alignment.cte import cte_scores
 from reelspace.alignment.fourier import FourierKernel
+from reelspace.alignment.kernel_file import LearnedKernel
+from reelspace.alignment.methods import LEARNED
 from reelspace.alignment.tmk import PERIODS
 from reelspace.core.results import Alignment
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
 from reelspace.errors import InvalidArgument, UnknownName
 
-__all__ = ["METHODS", "align_sequences"]
+__all__ = ["METHODS", "align_sequences", "track"]
 
 Track = tuple[NDArray[np.float64], NDArray[np.float32]]
 """Times in frames (N,), and rows of unit length or zero (N, d)."""
@@ -33,10 +35,10 @@ _TMK = FourierKernel((9767, 2731, 1039, 253), harmonics=64, norm="feat_freq", be
 _TMK_POULLOT = FourierKernel(PERIODS, harmonics=64, norm="freq", beta=512.0)
 
 
-def _by_kernel(kernel: FourierKernel, self_score: Callable[[int], float]) -> Curve:
+def _by_kernel(kernel: FourierKernel) -> Curve:
     def curve(a: Track, b: Track, offsets: NDArray[np.int64]) -> NDArray[np.float32]:
         left, right = (kernel.normalise(kernel.describe(vectors, times))[None] for times, vectors in (a, b))
-        scores: NDArray[np.float32] = kernel.scores(left, right, offsets)[0, 0] / self_score(a[1].shape[1])
+        scores: NDArray[np.float32] = kernel.scores(left, right, offsets)[0, 0] / kernel.self_score(a[1].shape[1])
         return scores
 
     return curve
@@ -64,8 +66,8 @@ def _gridded(track: Track) -> NDArray[np.float32]:
 
 METHODS: Mapping[str, Curve] = MappingProxyType(
     {
-        "tmk": _by_kernel(_TMK, lambda d: _TMK.harmonics * d / 512),
-        "tmk-poullot": _by_kernel(_TMK_POULLOT, float),
+        "tmk": _by_kernel(_TMK),
+        "tmk-poullot": _by_kernel(_TMK_POULLOT),
         "cte": _by_deconvolution,
     }
 )
@@ -79,7 +81,7 @@ def align_sequences(
     a: FrameSequence,
     b: FrameSequence,
     *,
-    method: str = "tmk",
+    method: str | LearnedKernel = "tmk",
     frames_per_second: float | None = None,
     minimum_overlap_seconds: float = 2.0,
 ) -> Alignment:
@@ -92,18 +94,29 @@ def align_sequences(
     Args:
         a: its rows of view 0 are used, weighted; times need not be uniform.
         b: likewise, of the same space.
-        method: a name in `METHODS`.
-        frames_per_second: spacing of the offsets tried; None takes the finer of the two sequences' own.
+        method: a name in `METHODS`, or a kernel that was learned (LAMV).
+        frames_per_second: spacing of the offsets tried; None takes the finer of the two sequences' own, or the rate
+            at which a learned kernel counts.
         minimum_overlap_seconds: offsets at which the two share less are not tried (half of the shorter one, where
             that is less).
 
     Raises:
         UnknownName: for a method that is not in `METHODS`.
         SpaceMismatch: when the sequences are of two spaces.
-        InvalidArgument: when one has no frame, or a number is not positive.
+        InvalidArgument: when one has no frame, a number is not positive, or a learned kernel counts at another
+            rate.
     """
-    if method not in METHODS:
-        raise UnknownName("alignment method", method, METHODS)
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise UnknownName("alignment method", method, METHODS)
+        name, scored = method, METHODS[method]
+    else:
+        if frames_per_second not in (None, method.frames_per_second):
+            raise InvalidArgument(
+                f"the kernel was learned at {method.frames_per_second:g} frames per second, and "
+                f"{frames_per_second:g} were asked for; leave the rate out, or learn one at that rate"
+            )
+        name, scored, frames_per_second = LEARNED, _by_kernel(method.kernel), method.frames_per_second
     a.space.require(b.space, where="sequence A")
     a, b = a.view(0), b.view(0)
     if not len(a) or not len(b):
@@ -118,7 +131,7 @@ def align_sequences(
     offsets = np.arange(np.ceil(first * rate), max(np.floor(last * rate), np.ceil(first * rate)) + 1).astype(
         np.int64
     )
-    curve = METHODS[method](_track(a, rate), _track(b, rate), offsets)
+    curve = scored(track(a, rate), track(b, rate), offsets)
     best = int(np.argmax(curve))
     seconds = float((offsets[best] + _vertex(curve, best)) / rate)
     covered_a = Span(0.0, a.duration_seconds).intersection(Span(seconds, seconds + b.duration_seconds))
@@ -129,7 +142,7 @@ def align_sequences(
         overlap_b=covered_a.shifted(-seconds) if covered_a else None,
         offsets_seconds=offsets / rate,
         curve=curve,
-        method=method,
+        method=name,
     )
 
 
@@ -140,7 +153,12 @@ def _rate(sequence: FrameSequence) -> float:
     return float(1 / np.median(steps)) if len(steps) else 1.0
 
 
-def _track(sequence: FrameSequence, rate: float) -> Track:
+def track(sequence: FrameSequence, rate: float) -> Track:
+    """A sequence as methods compare it: times in frames of that rate, and rows (N, d) without their mean.
+
+    Rows are weighted by their evidence, so of unit length or less; those of flat pictures are zero. Of a sequence
+    with several views, take one first.
+    """
     vectors = _unit(sequence.vectors.astype(np.float32)) * sequence.weights[:, None]
     total = float(sequence.weights.sum())
     mean = vectors.sum(axis=0) / total if total > 0 else np.zeros_like(vectors[0])

@@ -1,10 +1,10 @@
 """LAMV: the coefficients of the temporal kernel, learned from pairs whose offset is known.
 
 Baraldi, Douze, Cucchiara, Jegou 2018, "LAMV: Learning to Align and Match Videos with Kernelized Temporal Layers". A
-set of Fourier coefficients for each period, on the probability simplex (projected back after every step), is what is
-learned; frame descriptors stay as they are. Two tasks at once, both triplets: at the true offset a pair must score
-higher than at any other (localisation), and higher than strangers do at any offset (retrieval). The published code
-holds the projection, not the training: margins and step sizes are ours.
+set of Fourier coefficients for each period, on the probability simplex (projected back after every step), is what
+is learned; frame descriptors stay as they are. Two tasks at once, both triplets: at the true offset a pair must
+score higher than at any other (localisation), and higher than strangers do at any offset (retrieval). The published
+code holds the projection, not the training: margins and step sizes are ours.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class KernelTraining:
         steps: of the optimiser; 0 keeps the coefficients it starts from.
         batch: pairs per step; each is a stranger to those it shares no footage with.
         learning_rate: of Adam, on coefficients that sum to 1.
-        localisation_margin: by how much the true offset must beat all others, where a sequence scores 1 with itself.
+        localisation_margin: by how much the true offset must beat all others, where a sequence scores 1 with
+            itself.
         retrieval_margin: by how much a pair must beat strangers, likewise.
         tolerance_frames: offsets this near to the true one count as true.
         seed: of the order of the pairs.
@@ -97,7 +98,7 @@ def train_kernel(
     rng = np.random.default_rng(how.seed)
     every = task.batches(np.arange(len(pairs)))
     best, before = coefficients.detach().clone(), task.mean_loss(coefficients.detach(), every)
-    least, order = before, iter(())
+    least, order = before, iter(every[:0])
     for step in range(1, how.steps + 1):
         batch = next(order, None)
         if batch is None:  # all pairs were seen
@@ -114,7 +115,7 @@ def train_kernel(
             if now < least:
                 best, least = coefficients.detach().clone(), now
         if on_step is not None:
-            on_step(step, float(loss))
+            on_step(step, loss.item())
     learned = tuple(tuple(float(a) for a in row) for row in best.double())
     return TrainedKernel(replace(start, learned=learned), before, least)
 

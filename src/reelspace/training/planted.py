@@ -65,9 +65,9 @@ class Planting:
     """
 
     clips: tuple[int, int] = (3, 6)
-    share: tuple[float, float] = (0.15, 0.7)
-    strangers: int = 1
-    noise: float = 1.0
+    share: tuple[float, float] = (0.1, 0.7)
+    strangers: int = 2
+    noise: float = 2.0
     kept: float = 0.5
 
     def __post_init__(self) -> None:
