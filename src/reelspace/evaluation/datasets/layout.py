@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.core.space import Space
 from reelspace.errors import FormatError, InvalidArgument, MediaError
 from reelspace.features import read_features_pkl
 from reelspace.media import probe
@@ -67,15 +68,12 @@ class Track:
     Attributes:
         times: float64 (N,), in frames of 1/15 s since the stretch began.
         vectors: float32 (N, d).
+        length: frames of 1/15 s that it spans.
     """
 
     times: NDArray[np.float64]
     vectors: NDArray[np.float32]
-
-    @property
-    def length(self) -> int:
-        """Frames of 1/15 s that it spans."""
-        return int(np.floor(self.times[-1])) + 1 if len(self.times) else 0
+    length: int
 
 
 @dataclass(slots=True)
@@ -93,6 +91,7 @@ class FeatureFolder:
     videos: Path
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     rates: dict[str, float] = field(default_factory=dict)
+    _space: Space | None = field(default=None, init=False)
     _last: tuple[str, NDArray[np.float64] | None, NDArray[np.floating]] | None = field(default=None, init=False)
 
     def feature_file(self, video: str) -> Path | None:
@@ -117,6 +116,7 @@ class FeatureFolder:
         Raises:
             InvalidArgument: when there is no file, it cannot be read, or nothing in it lies in the stretch.
             FormatError: when it is not a file of features.
+            SpaceMismatch: when its vectors are of another space than those read before.
         """
         if self._last is None or self._last[0] != stretch.video:
             self._last = (stretch.video, *self._read_file(stretch.video))
@@ -125,14 +125,14 @@ class FeatureFolder:
         if times is None:
             if not stretch.whole:
                 vectors = vectors[int(begin * FRAMES_PER_SECOND) : int(end * FRAMES_PER_SECOND)]
-            times = video_times(len(vectors), self._rate(stretch.video))
+            times, length = video_times(len(vectors), self._rate(stretch.video)), len(vectors)
         else:
             inside = np.ones(len(times), bool) if stretch.whole else (times >= begin) & (times < end)
             times = (times[inside] - (0.0 if stretch.whole else begin)) * FRAMES_PER_SECOND
-            vectors = vectors[inside]
-        if not len(vectors):
+            vectors, length = vectors[inside], round(float(times[-1])) + 1 if len(times) else 0
+        if not length:
             raise InvalidArgument(f"{stretch.video}: no frames between {begin:g} and {end:g} s")
-        return Track(times, np.ascontiguousarray(vectors, dtype=np.float32))
+        return Track(times, np.ascontiguousarray(vectors, dtype=np.float32), length)
 
     def _read_file(self, video: str) -> tuple[NDArray[np.float64] | None, NDArray[np.floating]]:
         file = self.feature_file(video)
@@ -143,10 +143,14 @@ class FeatureFolder:
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 times, vectors = arrays["times_seconds"], arrays["vectors"]
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+                space = Space.from_json(str(arrays["space"]))
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise FormatError(f"{file}: not a file of features ({error})") from error
         if vectors.ndim != 2 or times.shape != vectors.shape[:1]:
             raise FormatError(f"{file}: features are (N, d) with N times, got {vectors.shape} and {times.shape}")
+        if self._space is not None:
+            self._space.require(space, where=str(self.features))
+        self._space = space
         return times, vectors
 
     def _rate(self, video: str) -> float:
