@@ -106,11 +106,11 @@ def test_the_loss_is_the_two_margins_of_the_scores_that_the_kernel_gives(norm: s
 
 def test_a_learned_kernel_is_no_worse_on_its_pairs_and_better_on_other_footage() -> None:
     hard = Planting(noise=1.5)
-    pairs = plant_pairs(clips(20, 3), 48, seed=0, planting=hard)
-    trained = train_kernel(pairs, START, training=KernelTraining(steps=60, learning_rate=0.01))
+    pairs = plant_pairs(clips(20, 3), 32, seed=0, planting=hard)
+    trained = train_kernel(pairs, START, training=KernelTraining(steps=24, learning_rate=0.01))
     assert trained.loss_after < trained.loss_before
     np.testing.assert_allclose(trained.kernel.coefficients.sum(axis=1), 1, atol=1e-3)
-    other = plant_pairs(clips(20, 4), 48, seed=1, planting=hard)
+    other = plant_pairs(clips(20, 4), 32, seed=1, planting=hard)
     unseen = [train_kernel(other, k, training=KernelTraining(steps=0)).loss_before for k in (START, trained.kernel)]
     assert unseen[1] < unseen[0]
 
