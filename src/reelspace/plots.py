@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_alignment", "plot_match", "ready"]
+__all__ = ["plot_alignment", "plot_match", "plot_timeline", "ready"]
 
 _THUMBNAIL_WIDTH = 320
 _LABEL_LETTERS = 44
@@ -142,6 +143,37 @@ def plot_match(match: CopyMatch, path: str | Path, *, moments: int = 5) -> Path:
         f"score {best.score:.2f}   speed x{best.speed:.2f}   {best.orientation}".rstrip(),
         fontsize=10,
     )
+    return _save(figure, path)
+
+
+def plot_timeline(groups: Sequence[Sequence[tuple[str, Span, float]]], path: str | Path) -> Path:
+    """Draws when each recording runs, as bars on the clock of its group.
+
+    Args:
+        groups: recordings of each event: path or URL, the seconds of the common clock it covers, and the
+            confidence in [0, 1]; the surer, the darker its bar.
+        path: where the picture goes; the suffix decides the format.
+
+    Raises:
+        MissingExtra: without matplotlib.
+    """
+    shown = [group for group in groups if group] or [[]]
+    figure = _figure(9.0, 1.0 + sum(0.34 * len(group) + 0.7 for group in shown))
+    every = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[len(group) + 1 for group in shown])
+    for number, (axes, group) in enumerate(zip(every[:, 0], shown, strict=True), start=1):
+        for row, (_, span, confidence) in enumerate(group):
+            axes.barh(
+                row, span.duration, left=span.start, height=0.62, color=MIRRORED, alpha=0.2 + 0.5 * confidence
+            )
+            axes.text(span.start, row, f" {span.start:.2f} s", va="center", fontsize=8, color=INK, clip_on=True)
+            axes.axvline(span.start, color=GRID, lw=0.5, zorder=0)
+        names = [f"{_label(Path(source).name)}  ({confidence:.2f})" for source, _, confidence in group]
+        axes.set_yticks(range(len(group)), names, fontsize=8)
+        axes.invert_yaxis()
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.set_xlabel("seconds" if len(shown) == 1 else f"seconds of event {number}")
+        axes.margins(x=0.01)
+    figure.suptitle("when each recording runs, and how sure that is", fontsize=11)
     return _save(figure, path)
 
 

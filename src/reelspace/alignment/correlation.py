@@ -21,7 +21,7 @@ from reelspace.errors import InvalidArgument
 
 __all__ = ["Correlation", "Track", "correlations", "track"]
 
-_AROUND_SECONDS = 0.5
+_AROUND_SECONDS = 0.4
 _FEW_SECONDS = 2.0  # offsets at which two share less than a few of these score less
 _BLOCK_BYTES = 128 << 20
 
@@ -101,7 +101,10 @@ def _on_clock(sequence: FrameSequence, clock: NDArray[np.float64]) -> tuple[NDAr
 
 
 def _changes(vectors: NDArray[np.float32], shown: NDArray[np.bool_], around: int) -> NDArray[np.float32]:
-    """Each row less the mean of those up to ``around`` rows away; mean square length 1 where there is evidence."""
+    """Each row less the mean of those up to ``around`` rows away; mean square length 1 where there is evidence.
+
+    Lengths are replaced by their square roots before: a cut, or a lamp switched on, does not drown the rest.
+    """
     vectors *= shown[:, None]
     place = np.arange(len(vectors))
     low, high = np.maximum(place - around, 0), np.minimum(place + around + 1, len(vectors))
@@ -109,6 +112,8 @@ def _changes(vectors: NDArray[np.float32], shown: NDArray[np.bool_], around: int
     counts = np.concatenate([[0], np.cumsum(shown)])
     means = (sums[high] - sums[low]) / np.maximum(counts[high] - counts[low], 1)[:, None]
     changes = ((vectors - means) * shown[:, None]).astype(np.float32)
+    lengths = np.linalg.norm(changes, axis=1, keepdims=True)
+    np.divide(changes, np.sqrt(lengths), out=changes, where=lengths > 1e-6)
     power = float((changes**2).sum()) / max(int(shown.sum()), 1)
     return changes / np.float32(math.sqrt(power)) if power > 1e-12 else np.zeros_like(changes)
 

@@ -12,7 +12,8 @@ close a cycle outweigh a strong one that does not. Starts are refined by least s
 by how probable and how sharp its proposal is (expectation maximisation of the same mixture), and after every step
 each recording is tried again at every place its pairs propose.
 
-The confidence of a recording is the probability, by these ratios, that it is placed right given the others.
+The confidence of a recording is the probability, by these ratios, that it is placed right given the others; pairs
+count as independent, which copies of one file are not, so it never exceeds 0.999.
 Recordings run at one speed: no drift of clocks is modelled.
 """
 
@@ -32,7 +33,7 @@ __all__ = ["Cycle", "Link", "Placed", "Proposal", "Timeline", "Unplaced", "solve
 
 _MISS = 0.2
 _MEET_SECONDS = 1.0  # pairs that share less say nothing
-_SUREST = 0.999  # no pair alone is surer than this: sums of independent opinions would be drowned by one
+_SUREST = 0.999  # neither a pair nor a recording is surer than this: pairs of copies are not independent
 _LEAST_ERROR = 0.02
 _AGREES = 4.0  # standard errors within which a pair's proposal counts as what the timeline says
 _CLOSES_SECONDS = 0.2
@@ -395,7 +396,7 @@ def _placed(one: int, starts: NDArray[np.float64], gain: float, links: Sequence[
         if one in {link.first, link.second} and link.agrees is not None and link.residual_seconds is not None
     ]
     residual = math.sqrt(sum(r * r for r in left) / len(left)) if left else 0.0
-    confidence = 1 / (1 + math.exp(-min(max(gain, -30.0), 30.0)))
+    confidence = min(1 / (1 + math.exp(-min(max(gain, -30.0), 30.0))), _SUREST)
     return Placed(one, float(starts[one]), confidence, residual)
 
 

@@ -159,7 +159,7 @@ def render_opened(
                 panel[:] = picture
                 if captions and height >= _LEAST_CAPTIONED:
                     clock = (number - cell.begins) / float(frames_per_second)
-                    _write(panel, f"{index + 1}  {clock // 60:.0f}:{clock % 60:04.1f}", scale=height // 90)
+                    _write(panel, f"{index + 1}  {clock // 60:.0f}:{clock % 60:04.1f}", pixels=height // 120 + 1)
             now = min(round(number / last * canvas.shape[1]), canvas.shape[1] - 2)
             shown[bar, now : now + 2] = 255
             writer.write(shown)
@@ -232,12 +232,11 @@ def _as_far_as_it_goes(frames: Iterator[Frame]) -> Iterator[Frame]:
         yield from frames
 
 
-def _write(panel: Pixels, text: str, *, scale: int) -> None:
-    """Writes digits into the upper left corner of a panel, in place, white on dark."""
+def _write(panel: Pixels, text: str, *, pixels: int) -> None:
+    """Writes digits into the upper left corner of a panel, in place, white on dark; ``pixels`` per stroke."""
     strokes = [np.array([int(bit) for bit in f"{_GLYPHS[letter]:015b}"], bool).reshape(5, 3) for letter in text]
     rows = np.concatenate([np.pad(stroke, ((0, 0), (0, 1))) for stroke in strokes], axis=1)  # (5, 4 * letters)
-    ink = rows.repeat(2 * scale, axis=0).repeat(2 * scale, axis=1)
-    high, wide = (min(n + 4 * scale, room) for n, room in zip(ink.shape, panel.shape, strict=False))
-    panel[:high, :wide] //= 4
-    inside = panel[2 * scale : high, 2 * scale : wide]
-    inside[ink[: inside.shape[0], : inside.shape[1]]] = 255
+    ink = np.pad(rows.repeat(pixels, axis=0).repeat(pixels, axis=1), 2 * pixels)
+    inside = panel[: len(ink), : ink.shape[1]]
+    inside //= 4
+    inside[ink[:, : inside.shape[1]]] = 255

@@ -1,0 +1,241 @@
+"""How exactly recordings of one event are put on one timeline: natural clips, takes of them with offsets known.
+
+    python benchmarks/sync_quality.py [--videos ../shared/videos] [--half report|tune|all] [--takes FOLDER]
+
+Each clip is an event. Six takes of it begin and end where they like (they share at least a fifth of it), at other
+frame rates, sizes and qualities, with mild edits. Frame k of a take shows what the clip shows at second
+``start + k / rate``, so the offset of any two is known exactly. Asked are
+
+- pairs: `reelspace.pair.align` and `reelspace.sync.synchronise` on takes 1 and 2, 3 and 4, 5 and 6;
+- groups: `synchronise` on the first three to six takes with a take of another clip among them, which must be named.
+
+Clips are split in halves by the hash of their name, as in copies_quality.py: the confidence was fitted on the
+`tune` half. With `--takes` the rendered takes are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from copy_edits import filtered, tuning_half
+from reelspace.core.frames import Picture
+from reelspace.media import open_video
+
+TAKES = 6
+WIDEST = 480
+LONGEST_SECONDS = 30.0
+SHORTEST_SECONDS = 4.0
+RATES = (Fraction(10), Fraction(12), Fraction(15), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(50))
+EDITS = {
+    "plain": "null",
+    "small": "scale=160:-2",
+    "crop to 81%": "crop=iw*0.9:ih*0.9:iw*0.1*{a}:ih*0.1*{b}",
+    "letterbox": "pad=iw:ih*1.3:0:(oh-ih)/2",
+    "gamma": "lutyuv=y=gammaval(1.5)",
+    "grey": "hue=s=0",
+    "caption": "drawbox=iw*0.1:ih*0.8:iw*0.8:ih*0.12:color=black:t=fill",
+    "noise": "noise=alls=20:allf=t",
+    "blur": "gblur=sigma=2",
+}
+
+
+@dataclass(frozen=True)
+class Take:
+    """One recording of a clip.
+
+    Attributes:
+        clip: the event.
+        path: the file.
+        start: the second of the event it begins at.
+        end: and where it ends.
+        edit: a name in `EDITS`.
+        rate: frames per second, as text.
+        crf: of the encoder.
+    """
+
+    clip: str
+    path: str
+    start: float
+    end: float
+    edit: str
+    rate: str
+    crf: int
+
+
+def render_takes(job: tuple[Path, str, Path]) -> list[Take]:
+    """The takes of one clip, rendered unless the folder has them; none of one too short or unreadable."""
+    videos, name, folder = job
+    beside = folder / f"{name.replace('/', '-')}.json"
+    if beside.exists():
+        return [Take(**take) for take in json.loads(beside.read_text())]
+    with open_video(videos / name) as reader:
+        scale = min(1.0, WIDEST / max(reader.video.width, reader.video.height))
+        width, height = (max(2, round(n * scale / 2) * 2) for n in (reader.video.width, reader.video.height))
+        times, pictures = [], []
+        for frame in reader.frames(Picture(width, height, filter="area")):
+            if frame.time_seconds > LONGEST_SECONDS:
+                break
+            times.append(frame.time_seconds)
+            pictures.append(frame.pixels)
+    shown, clock = np.stack(pictures), np.array(times)
+    length = float(clock[-1])
+    takes: list[Take] = []
+    if length >= SHORTEST_SECONDS:
+        random = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
+        for number in range(TAKES):
+            start, end = random.uniform(0, 0.4) * length, random.uniform(0.6, 1.0) * length
+            rate = RATES[random.integers(len(RATES))]
+            edit, crf = str(random.choice(list(EDITS))), int(random.choice([23, 30, 36]))
+            moments = start + np.arange(int((end - start) * rate)) / float(rate)
+            rows = np.searchsorted(clock, moments + 1e-9, side="right") - 1
+            picture = EDITS[edit].format(a=round(random.random(), 3), b=round(random.random(), 3))
+            path = folder / f"{name.replace('/', '-')}-{number}.mp4"
+            write(path, shown[np.maximum(rows, 0)], picture, rate, crf)
+            takes.append(Take(name, str(path), float(start), float(end), edit, str(rate), crf))
+    beside.write_text(json.dumps([asdict(take) for take in takes]))
+    return takes
+
+
+def write(path: Path, frames: NDArray[np.uint8], picture: str, rate: Fraction, crf: int) -> None:
+    """Pictures through a filter into an H.264 file of constant rate."""
+    with av.open(str(path), "w") as container:
+        stream = None
+        for number, frame in enumerate(filtered(frames, picture)):
+            if stream is None:
+                options = {"preset": "veryfast", "crf": str(crf), "threads": "1"}
+                stream = container.add_stream("libx264", rate=rate, options=options)
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            frame.pict_type, frame.pts, frame.time_base = 0, number, 1 / rate
+            container.mux(stream.encode(frame))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One answer beside the truth; the error is infinite where there was none."""
+
+    what: str
+    error_seconds: float
+    confidence: float
+    takes: tuple[Take, ...]
+
+
+def ask_pairs(takes: list[Take]) -> list[Measured]:
+    """Takes 1 and 2, 3 and 4, 5 and 6, by `align` and by `synchronise`."""
+    from reelspace.pair import Pair
+    from reelspace.sync import synchronise
+
+    found = []
+    for a, b in zip(takes[::2], takes[1::2], strict=True):
+        pair = Pair.read(a.path, b.path)
+        for method in ("auto", "tmk"):
+            aligned = pair.align(method=method)
+            error = aligned.offset_seconds - (b.start - a.start)
+            found.append(Measured(f"pair: align --method {method}", error, aligned.score, (a, b)))
+        synced = synchronise([a.path, b.path], least_confidence=0.0)
+        guess = synced.pairs[0].offset_seconds
+        error = math.inf if guess is None else guess - (b.start - a.start)
+        found.append(Measured("pair: sync", error, synced.pairs[0].probability, (a, b)))
+    return found
+
+
+def ask_group(job: tuple[list[Take], Take]) -> tuple[list[Measured], list[tuple[str, float]], int]:
+    """Takes of one clip and one stranger: every offset of the group, strangers wrongly placed, takes left out."""
+    from reelspace.sync import synchronise
+
+    takes, stranger = job
+    synced = synchronise([take.path for take in (*takes, stranger)])
+    placed = {r.source: r for group in synced.groups for r in group if len(group) > 1}
+    own = {
+        r.source for group in synced.groups if any(r.source == t.path for r in group for t in takes) for r in group
+    }
+    wrong = [(stranger.path, placed[stranger.path].confidence)] if stranger.path in own else []
+    what = f"group of {len(takes)} and a stranger: sync"
+    found = []
+    for a, b in combinations(takes, 2):
+        error, confidence = math.inf, 0.0
+        together = any({a.path, b.path} <= {r.source for r in group} for group in synced.groups)
+        if together:
+            error = placed[b.path].span.start - placed[a.path].span.start - (b.start - a.start)
+            confidence = min(placed[a.path].confidence, placed[b.path].confidence)
+        found.append(Measured(what, error, confidence, (a, b)))
+    return found, wrong, sum(take.path not in placed for take in takes)
+
+
+def table(measured: list[Measured]) -> None:
+    print(f"\n{'':42s} offsets  <= 0.05 s   <= 0.1 s     <= 1 s  median error s")
+    for what in dict.fromkeys(m.what for m in measured):
+        errors = np.abs([m.error_seconds for m in measured if m.what == what])
+        shares = [f"{100 * np.mean(errors <= limit):8.1f} %" for limit in (0.05, 0.1, 1.0)]
+        print(f"{what:42s} {len(errors):7d} {' '.join(shares)}  {np.median(errors):14.4f}")
+
+
+def calibration(measured: list[Measured]) -> None:
+    print("\nconfidence of sync, and how often the offset is right to 0.25 s")
+    mine = [m for m in measured if m.what.endswith("sync")]
+    for low, high in ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.01)):
+        some = [m for m in mine if low <= m.confidence < high]
+        if some:
+            right = np.mean([abs(m.error_seconds) <= 0.25 for m in some])
+            mean = np.mean([m.confidence for m in some])
+            print(f"  {low:.2f} - {min(high, 1):.2f}: {len(some):4d} offsets, said {mean:.3f}, right {right:.3f}")
+
+
+def misses(measured: list[Measured]) -> None:
+    print("\nmisses by more than 0.1 s")
+    for m in sorted(measured, key=lambda m: (m.what, -abs(m.error_seconds))):
+        if abs(m.error_seconds) > 0.1:
+            how = "; ".join(f"{t.edit}, {t.rate} fps, crf {t.crf}, {t.start:.1f}-{t.end:.1f} s" for t in m.takes)
+            print(f"  {m.what:38s} {m.error_seconds:+8.3f} s  {m.confidence:.3f}  {m.takes[0].clip}  ({how})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    here = Path(__file__).resolve().parents[2] / "shared" / "videos"
+    parser.add_argument("--videos", type=Path, default=here)
+    parser.add_argument("--half", choices=["report", "tune", "all"], default="report")
+    parser.add_argument("--takes", type=Path, help="folder in which takes are kept from run to run")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary, ProcessPoolExecutor(arguments.workers) as pool:
+        folder = arguments.takes or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        names = sorted(f"natural/{path.name}" for path in (arguments.videos / "natural").iterdir())
+        mine = [n for n in names if arguments.half == "all" or tuning_half(n) == (arguments.half == "tune")]
+        rendered = pool.map(render_takes, [(arguments.videos, name, folder) for name in mine])
+        events = [takes for takes in rendered if takes]
+        began = time.perf_counter()
+        measured = [m for found in pool.map(ask_pairs, events) for m in found]
+        print(f"{len(events)} clips, half: {arguments.half}; pairs took {time.perf_counter() - began:.0f} s")
+        jobs = [
+            (takes[:size], events[(number + 1) % len(events)][size - 1])
+            for size in (3, 4, 5, 6)
+            for number, takes in enumerate(events)
+        ]
+        answers = list(pool.map(ask_group, jobs))
+    measured += [m for found, _, _ in answers for m in found]
+    wrong = [one for _, strangers, _ in answers for one in strangers]
+    table(measured)
+    print(f"\nstrangers placed among takes they do not belong to: {len(wrong)} of {len(answers)} {wrong or ''}")
+    print(f"takes left out of their group: {sum(n for _, _, n in answers)} of {sum(len(t) for t, _ in jobs)}")
+    calibration(measured)
+    misses(measured)
+
+
+if __name__ == "__main__":
+    main()
