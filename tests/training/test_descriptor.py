@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from reelspace.training.descriptor import (  # noqa: E402
     train,
 )
 
-SHORT = Recipe(steps=50, decay=10, warmup=5, films=6, memory=0, hardening=1000, dimensions=32)
+SHORT = Recipe(steps=40, decay=10, warmup=5, films=4, memory=0, hardening=1000, dimensions=32)
 
 
 def test_the_loss_is_the_slow_loss() -> None:
@@ -47,11 +48,19 @@ def test_the_loss_is_the_slow_loss() -> None:
 
 def test_a_short_run_learns(tmp_path: Path) -> None:
     first, last = train(tmp_path, SHORT)
-    assert (first["step"], last["step"]) == (25, 50)
+    assert (first["step"], last["step"]) == (25, 40)
     assert last["loss"] < first["loss"]
     assert last["first"] > first["first"]
     assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [first, last]
     assert recipe_of(tmp_path) == SHORT
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def average_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -64,21 +73,20 @@ def same_to_the_last_bit(one: Path, other: Path) -> bool:
 
 
 def test_a_resumed_run_is_the_run_it_would_have_been_to_the_last_bit(tmp_path: Path) -> None:
-    whole = replace(SHORT, steps=26, decay=0, films=3, memory=64)
-    train(tmp_path / "parts", replace(whole, steps=5))
+    whole = replace(SHORT, steps=26, decay=0, films=2, memory=64)
+    train(tmp_path / "parts", whole, keep_going=lambda step, _figures: step < 5)
     train(tmp_path / "parts", whole, resume=True, keep_going=lambda step, _figures: step < 9)
     parts = train(tmp_path / "parts", whole, resume=True)
     once = train(tmp_path / "whole", whole)
     assert same_to_the_last_bit(tmp_path / "parts", tmp_path / "whole")
-    assert [{**e, "seconds": 0} for e in parts[-2:]] == [{**e, "seconds": 0} for e in once]
-    assert parts[-1]["seconds"] >= parts[-2]["seconds"]
+    assert [{**e, "seconds": 0} for e in parts] == [{**e, "seconds": 0} for e in once]
 
 
 def test_a_killed_run_goes_on_as_the_run_it_would_have_been(tmp_path: Path) -> None:
     recipe = replace(SHORT, steps=60, decay=0, films=2, memory=64)
     words = (
         "import sys; from pathlib import Path; from reelspace.training.descriptor import Recipe, train;"
-        f"import torch; torch.set_num_threads({torch.get_num_threads()});"
+        "import torch; torch.set_num_threads(1);"
         f"train(Path(sys.argv[1]), {recipe!r}, save_every=3)"
     )
     with subprocess.Popen([sys.executable, "-c", words, str(tmp_path / "killed")]) as running:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from reelspace.errors import InvalidArgument
+from reelspace.errors import FormatError, InvalidArgument, UnknownName
 from reelspace.training import edits, images
 from reelspace.training.edits import light, strong
 from reelspace.training.images import Draw, scenes
@@ -90,9 +91,7 @@ class Recipe:
         object.__setattr__(self, "without", tuple(self.without))  # JSON has lists
         for name in self.without:
             if name not in INGREDIENTS:
-                raise InvalidArgument(
-                    f"there is no ingredient {name!r} to go without; there is: {', '.join(INGREDIENTS)}"
-                )
+                raise UnknownName("ingredient to go without", name, INGREDIENTS)
         for name, least in _LEAST.items():
             if not getattr(self, name) >= least:
                 raise InvalidArgument(f"{name} is at least {least}, got {getattr(self, name)}")
@@ -251,9 +250,13 @@ class _Run:
         """Goes back to a checkpoint.
 
         Raises:
+            FormatError: when the file is none.
             InvalidArgument: when it is not one of a run of this recipe's size and length.
         """
-        saved = torch.load(file, map_location=self.memory.device, weights_only=True)
+        try:
+            saved = torch.load(file, map_location=self.memory.device, weights_only=True)
+        except (RuntimeError, UnpicklingError, EOFError, LookupError) as error:
+            raise FormatError(f"{file} is no checkpoint that can be read: start in another folder") from error
         had = len(saved["average"]["head.bias"])
         if had != recipe.dimensions:
             raise InvalidArgument(f"the run in {file.parent} has {had} dimensions, not {recipe.dimensions}")
@@ -327,6 +330,7 @@ def train(
     Raises:
         InvalidArgument: with ``resume``, when there is no checkpoint, or it is past the recipe's end or of other
             dimensions; without, when there is one.
+        FormatError: when the checkpoint is damaged.
     """
     kept, where = folder / "checkpoint.pt", torch.device(device)
     if kept.exists() != resume:
