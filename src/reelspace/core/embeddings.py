@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.core.compact import CompactRows
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument
 
@@ -66,7 +67,7 @@ class Embeddings:
         InvalidArgument: when the arrays are not parallel.
     """
 
-    vectors: NDArray[np.floating]
+    vectors: NDArray[np.floating] | CompactRows
     norms: NDArray[np.float32]
     starts_seconds: NDArray[np.float64]
     ends_seconds: NDArray[np.float64]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.core.compact import CompactRows
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument
 
@@ -78,7 +79,7 @@ class FrameMatrix:
     Rows of video ``i`` are ``bounds[i]:bounds[i + 1]``. The arrays may be memory-mapped: read them in blocks.
 
     Attributes:
-        vectors: float16 (N, D), rows of unit length.
+        vectors: float16 (N, D), or as compact rows, which give float32; of unit length.
         times_seconds: float64 (N,).
         views: uint8 (N,).
         weights: float32 (N,).
@@ -91,7 +92,7 @@ class FrameMatrix:
         InvalidArgument: when the arrays are not parallel.
     """
 
-    vectors: NDArray[np.float16]
+    vectors: NDArray[np.float16] | CompactRows
     times_seconds: NDArray[np.float64]
     views: NDArray[np.uint8]
     weights: NDArray[np.float32]
@@ -121,7 +122,7 @@ class FrameMatrix:
         return len(self.video_ids)
 
     def sequence(self, index: int) -> FrameSequence:
-        """The rows of one video; views into this matrix, not copies."""
+        """The rows of one video: views into this matrix, and copies of compact rows."""
         rows = slice(int(self.bounds[index]), int(self.bounds[index + 1]))
         return FrameSequence(
             self.times_seconds[rows],

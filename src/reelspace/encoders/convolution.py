@@ -89,7 +89,7 @@ def in_tiles(x: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np
     )
     tiles = _INPUTS @ seen.reshape(_SEEN * _SEEN, -1)  # (36, H / 4 * W / 4 * N * in)
     product = np.matmul(tiles.reshape(_SEEN * _SEEN, -1, deep), weights)  # (36, H / 4 * W / 4 * N, out)
-    found = _OUTPUTS @ product.reshape(_SEEN * _SEEN, -1)
+    found: NDArray[np.float32] = _OUTPUTS @ product.reshape(_SEEN * _SEEN, -1)
     return found.reshape(TILE, TILE, rows, columns, n, -1)
 
 

@@ -100,7 +100,9 @@ def _steps(after: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.fl
     """Mean difference of gray levels over the frames: (N, H, W) twice -> (H, W)."""
     apart = np.maximum(after, before)
     apart -= np.minimum(after, before)
-    return np.divide(apart.sum(axis=0, dtype=np.uint32), np.float32(len(apart)), dtype=np.float32)
+    total: NDArray[np.float32] = apart.sum(axis=0, dtype=np.uint32).astype(np.float32)
+    total /= len(apart)
+    return total
 
 
 def _lasting(steps: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.core.compact import CompactRows
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument
 from reelspace.store.products import Rows, over_blocks
@@ -25,7 +26,7 @@ class Matrix(Protocol):
     """Stored rows: a `FrameMatrix` or `Embeddings`."""
 
     @property
-    def vectors(self) -> NDArray[np.floating]:
+    def vectors(self) -> NDArray[np.floating] | CompactRows:
         """(N, D), rows of unit length."""
         ...
 

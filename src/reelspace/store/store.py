@@ -43,10 +43,11 @@ import pyarrow as pa
 from lancedb.index import IvfSq
 from numpy.typing import NDArray
 
+from reelspace.core.compact import CompactRows, Precision, require_precision
 from reelspace.core.embeddings import ClipSequence, Embeddings, until_next
 from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
-from reelspace.errors import NotALibrary, StoreBusy, StoreError, UnknownName
+from reelspace.errors import InvalidArgument, NotALibrary, StoreBusy, StoreError, UnknownName
 from reelspace.store import tables
 from reelspace.store.locks import FileLock
 from reelspace.store.mapped import Columns, MappedArrays
@@ -56,6 +57,7 @@ from reelspace.store.rows import Finished, LedgerEntry, SignatureMatrix, StoredV
 __all__ = ["SCHEMA_VERSION", "Record", "Store"]
 
 SCHEMA_VERSION = 1
+COMPACT_SCHEMA_VERSION = 2  # a library with rows of int8: what reads version 1 alone refuses it
 RECORD_NAME = "library.json"
 KEEP_VERSIONS = timedelta(minutes=10)
 COMPACT_AFTER_FRAGMENTS = 200
@@ -74,12 +76,14 @@ class Record:
         versions: LanceDB version of each table as of that step.
         created_by: the version of reelspace that made the library.
         created_at: when, ISO 8601 in UTC.
+        frame_precision: how the rows of frames are kept.
     """
 
     commit: int
     versions: Mapping[str, int]
     created_by: str
     created_at: str
+    frame_precision: Precision = "float16"
 
     @classmethod
     def read(cls, place: Path) -> Record:
@@ -96,17 +100,20 @@ class Record:
             ) from None
         except (OSError, ValueError) as error:
             raise NotALibrary(f"{place / RECORD_NAME} cannot be read: {error}") from error
-        if value.get("schema_version") != SCHEMA_VERSION:
+        if value.get("schema_version") not in {SCHEMA_VERSION, COMPACT_SCHEMA_VERSION}:
             raise NotALibrary(
-                f"{place} has schema version {value.get('schema_version')}, this reelspace reads {SCHEMA_VERSION}; "
-                "index into a new library, or use the reelspace that made it"
+                f"{place} has schema version {value.get('schema_version')}, this reelspace reads {SCHEMA_VERSION} "
+                f"and {COMPACT_SCHEMA_VERSION}; index into a new library, or use the reelspace that made it"
             )
-        return cls(value["commit"], value["versions"], value["created_by"], value["created_at"])
+        precision = require_precision(value.get("frame_precision", "float16"))
+        return cls(value["commit"], value["versions"], value["created_by"], value["created_at"], precision)
 
     def write(self, place: Path) -> None:
         """Replaces the record in one act; the caller holds the write lock."""
-        value = {
-            "schema_version": SCHEMA_VERSION,
+        compact = self.frame_precision != "float16"
+        value: dict[str, Any] = {
+            "schema_version": COMPACT_SCHEMA_VERSION if compact else SCHEMA_VERSION,
+            **({"frame_precision": self.frame_precision} if compact else {}),
             "created_by": self.created_by,
             "created_at": self.created_at,
             "commit": self.commit,
@@ -138,12 +145,28 @@ class Store:
         self._database = lancedb.connect(str(self.place))
 
     @classmethod
-    def create(cls, place: Path | str, *, lock_timeout_seconds: float = 60.0) -> Self:
+    def create(
+        cls,
+        place: Path | str,
+        *,
+        frame_precision: Precision | None = None,
+        lock_timeout_seconds: float = 60.0,
+    ) -> Self:
         """Opens the library at ``place``, making an empty one where there is none.
 
+        Args:
+            place: the folder.
+            frame_precision: how a new library keeps the rows of frames, for good; None for float16, or for whatever
+                the library at ``place`` was made with.
+            lock_timeout_seconds: how long another writer is waited for.
+
         Raises:
+            UnknownName: when no precision has that name.
+            InvalidArgument: when the library at ``place`` keeps them otherwise.
             NotALibrary: when ``place`` is a file, or a folder that holds other things.
         """
+        if frame_precision is not None:
+            require_precision(frame_precision)
         folder = Path(place).absolute()
         if folder.exists() and not folder.is_dir():
             raise NotALibrary(f"{folder} is a file; a library is a folder")
@@ -157,8 +180,30 @@ class Store:
             with FileLock(folder / "locks" / "write.lock", timeout_seconds=lock_timeout_seconds):
                 if not (folder / RECORD_NAME).exists():
                     now = datetime.now(UTC).isoformat(timespec="seconds")
-                    Record(0, {}, f"reelspace {installed_version('reelspace')}", now).write(folder)
-        return cls(folder, lock_timeout_seconds=lock_timeout_seconds)
+                    maker = f"reelspace {installed_version('reelspace')}"
+                    Record(0, {}, maker, now, frame_precision or "float16").write(folder)
+        store = cls(folder, lock_timeout_seconds=lock_timeout_seconds)
+        if frame_precision is not None:
+            store.require_precision(frame_precision)
+        return store
+
+    @property
+    def frame_precision(self) -> Precision:
+        """How the rows of frames are kept, since the library was made."""
+        return self.record().frame_precision
+
+    def require_precision(self, wanted: Precision) -> None:
+        """Refuses a precision of frame rows that is not this library's.
+
+        Raises:
+            InvalidArgument: naming both.
+        """
+        held = self.frame_precision
+        if wanted != held:
+            raise InvalidArgument(
+                f"{self.place} keeps its frames as {held}, not as {wanted}, and one library keeps one form; leave "
+                "the precision out, or index into a new library"
+            )
 
     # Reading
 
@@ -278,10 +323,10 @@ class Store:
         return self._frame_matrix(*self._vector_table(space, tables.frame_table_name))
 
     def _frame_matrix(self, record: Record, name: str, space: Space) -> FrameMatrix:
-        mapped = self._mapped(record, name, _frame_columns(space))
+        mapped = self._mapped(record, name, _frame_columns(space, record.frame_precision))
         durations = self._durations(record)
         return FrameMatrix(
-            mapped.columns["vector"],
+            _vectors(mapped.columns),
             mapped.columns["time_seconds"],
             mapped.columns["view"],
             mapped.columns["weight"],
@@ -302,9 +347,11 @@ class Store:
         durations = self._durations(record)
         if rows is None or not rows.num_rows:
             raise UnknownName(f"video with vectors of {found}", video_id, durations)
+        columns = _frame_columns(found, record.frame_precision)
+        vectors = _vectors({c: _flat(rows[c]).reshape(-1, *shape) for c, (_, shape) in columns.items()})
         return FrameSequence(
             rows["time_seconds"].to_numpy(),
-            _flat(rows["vector"]).reshape(-1, found.dimensions),
+            vectors[...],
             rows["view"].to_numpy(),
             rows["weight"].to_numpy(),
             found,
@@ -343,8 +390,8 @@ class Store:
         matrix = self._frame_matrix(record, name, space)
         vectors, starts, bounds, video_ids = matrix.vectors, matrix.times_seconds, matrix.bounds, matrix.video_ids
         if matrix.views.any():
-            mapped = self._mapped(record, name, _frame_columns(space), view=0)
-            vectors, starts = mapped.columns["vector"], mapped.columns["time_seconds"]
+            mapped = self._mapped(record, name, _frame_columns(space, record.frame_precision), view=0)
+            vectors, starts = _vectors(mapped.columns), mapped.columns["time_seconds"]
             bounds, video_ids = mapped.bounds, mapped.video_ids
         durations = self._durations(record)
         ends = until_next(starts, bounds, [durations[video_id] for video_id in video_ids])
@@ -549,7 +596,8 @@ class Store:
     def build_index(self, space: Space | str) -> None:
         """Builds the index of frame or clip vectors that searches go through, unless there is one.
 
-        Rows that come later are found without it, and join it in `compact`.
+        Rows that come later are found without it, and join it in `compact`. LanceDB knows no index of int8: frames
+        kept so are always searched whole, in half the time that float16 takes.
 
         Raises:
             UnknownName: when the library holds no such vectors.
@@ -557,7 +605,7 @@ class Store:
         _, name, _ = self._vector_table(space, tables.clip_table_name, tables.frame_table_name)
         with self._step() as step:
             table = step.table(name)
-            if table.list_indices():
+            if table.list_indices() or tables.precision_of(table.schema) != "float16":
                 return
             # Fewer samples and rounds than LanceDB's defaults: as good an index, sooner (benchmarks/search.py).
             partitions = max(1, math.isqrt(table.count_rows()))
@@ -603,7 +651,7 @@ class Store:
         new = {video_id: rows for video_id, rows in made.items() if name not in videos[video_id].tables}
         if not new:
             return
-        step.add(name, kind.to_table(new))
+        step.add(name, kind.to_table(new, step.record.frame_precision))
         for video_id in new:
             stored = videos[video_id]
             videos[video_id] = replace(stored, tables=tuple(sorted({*stored.tables, name})))
@@ -696,13 +744,13 @@ class _Kind(NamedTuple):
 
     of: Callable[[Finished], Sequence[Any]]
     named: Callable[[Space | str], str]
-    to_table: Callable[[Any], pa.Table]
+    to_table: Callable[[Any, Precision], pa.Table]
 
 
 _KINDS = (
     _Kind(attrgetter("sequences"), tables.frame_table_name, tables.frames_to_table),
-    _Kind(attrgetter("clips"), tables.clip_table_name, tables.clips_to_table),
-    _Kind(attrgetter("signatures"), tables.signature_table_name, tables.signatures_to_table),
+    _Kind(attrgetter("clips"), tables.clip_table_name, lambda made, _: tables.clips_to_table(made)),
+    _Kind(attrgetter("signatures"), tables.signature_table_name, lambda made, _: tables.signatures_to_table(made)),
 )
 
 
@@ -786,13 +834,19 @@ def _drop_unreferenced(step: _Step, video_ids: Iterable[str | None]) -> None:
             step.delete(name, "video_id", orphans)
 
 
-def _frame_columns(space: Space) -> Columns:
-    return {
-        "vector": (np.dtype(np.float16), (space.dimensions,)),
+def _frame_columns(space: Space, precision: Precision) -> Columns:
+    others: Columns = {
         "time_seconds": (np.dtype(np.float64), ()),
         "view": (np.dtype(np.uint8), ()),
         "weight": (np.dtype(np.float32), ()),
     }
+    vectors = {"vector": (np.dtype(precision), (space.dimensions,))}
+    return {**vectors, **others, **({"scale": (np.dtype(np.float32), ())} if precision == "int8" else {})}
+
+
+def _vectors(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float16] | CompactRows:
+    """The vectors in the columns of frame rows."""
+    return CompactRows(columns["vector"], columns["scale"]) if "scale" in columns else columns["vector"]
 
 
 def _clip_columns(space: Space) -> Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC
 from fractions import Fraction
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from reelspace.core.compact import Precision, require_precision, to_int8
 from reelspace.core.embeddings import ClipSequence
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
@@ -29,6 +30,7 @@ __all__ = [
     "frames_schema",
     "frames_to_table",
     "is_one_of",
+    "precision_of",
     "signature_shape",
     "signature_table_name",
     "signatures_schema",
@@ -41,6 +43,7 @@ __all__ = [
 
 SPACE_KEY = b"reelspace.space"
 SHAPE_KEY = b"reelspace.shape"
+PRECISION_KEY = b"reelspace.precision"
 
 SOURCES = pa.schema(
     [
@@ -189,23 +192,31 @@ def _row_to_video(row: Mapping[str, Any], sources: tuple[str, ...]) -> StoredVid
     return StoredVideo(row["video_id"], video, row["seen_seconds"], sources, tuple(row["tables"]))
 
 
-def frames_schema(space: Space) -> pa.Schema:
-    """Rows of frame vectors, with the space's identity in the schema."""
+def precision_of(schema: pa.Schema) -> Precision:
+    """How a table of frame vectors keeps them."""
+    return require_precision((schema.metadata or {}).get(PRECISION_KEY, b"float16").decode())
+
+
+def frames_schema(space: Space, precision: Precision = "float16") -> pa.Schema:
+    """Rows of frame vectors, with the space's identity in the schema. Those of int8 have a scale each."""
+    compact = precision == "int8"
+    metadata = {SPACE_KEY: space.to_json().encode()}
     return pa.schema(
         [
             pa.field("video_id", pa.string(), nullable=False),
             pa.field("time_seconds", pa.float64(), nullable=False),
             pa.field("view", pa.uint8(), nullable=False),
             pa.field("weight", pa.float32(), nullable=False),
-            pa.field("vector", pa.list_(pa.float16(), space.dimensions), nullable=False),
+            pa.field("vector", pa.list_(pa.int8() if compact else pa.float16(), space.dimensions), nullable=False),
+            *([pa.field("scale", pa.float32(), nullable=False)] if compact else []),
         ],
-        metadata={SPACE_KEY: space.to_json().encode()},
+        metadata=metadata | ({PRECISION_KEY: precision.encode()} if compact else {}),
     )
 
 
-def frames_to_table(sequences: Mapping[str, FrameSequence]) -> pa.Table:
-    """The vectors of several videos (by content id), of one space, as rows; vectors become float16."""
-    schema = frames_schema(next(iter(sequences.values())).space)
+def frames_to_table(sequences: Mapping[str, FrameSequence], precision: Precision = "float16") -> pa.Table:
+    """The vectors of several videos (by content id), of one space, as rows of that precision."""
+    schema = frames_schema(next(iter(sequences.values())).space, precision)
     return pa.concat_tables(
         pa.table(
             [
@@ -213,12 +224,27 @@ def frames_to_table(sequences: Mapping[str, FrameSequence]) -> pa.Table:
                 pa.array(sequence.times_seconds, pa.float64()),
                 pa.array(sequence.views, pa.uint8()),
                 pa.array(sequence.weights, pa.float32()),
-                _fixed_lists(sequence.vectors.astype(np.float16, copy=False), pa.float16()),
+                *_VECTOR_COLUMNS[precision](sequence.vectors),
             ],
             schema=schema,
         )
         for video_id, sequence in sequences.items()
     )
+
+
+def _halves(vectors: np.ndarray[Any, Any]) -> list[pa.Array]:
+    return [_fixed_lists(vectors.astype(np.float16, copy=False), pa.float16())]
+
+
+def _bytes(vectors: np.ndarray[Any, Any]) -> list[pa.Array]:
+    rows = to_int8(vectors)
+    return [_fixed_lists(rows.codes, pa.int8()), pa.array(rows.scales, pa.float32())]
+
+
+_VECTOR_COLUMNS: dict[Precision, Callable[[np.ndarray[Any, Any]], list[pa.Array]]] = {
+    "float16": _halves,
+    "int8": _bytes,
+}
 
 
 def clips_schema(space: Space) -> pa.Schema:

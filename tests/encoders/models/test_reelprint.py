@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from reelspace.encoders.compact import from_int8, to_int8
+from reelspace.core.compact import to_int8
 from reelspace.encoders.models import reelprint
 from reelspace.encoders.models.reelprint import DIMENSIONS, Reelprint, descriptors
 from reelspace.errors import FormatError
@@ -90,7 +90,7 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_half_precision_and_eight_bits_keep_the_similarity() -> None:
     vectors = Reelprint().encode(film()).vectors[:, 0]
-    half, eight = vectors.astype(np.float16).astype(np.float32), from_int8(to_int8(vectors))
+    half, eight = vectors.astype(np.float16).astype(np.float32), to_int8(vectors)[:]
     np.testing.assert_allclose(half @ half.T, vectors @ vectors.T, atol=1e-3)
     np.testing.assert_allclose(eight @ eight.T, vectors @ vectors.T, atol=0.02)
 

@@ -89,8 +89,8 @@ class Reelprint:
         gray = _gray(frames)
         second = max(1, round(self.frames_per_second))
         cuts: list[tuple[slice | NDArray[np.bool_], int, NDArray[np.float32]]] = [(slice(None), 0, _halved(frames))]
-        for box, rows in inside_borders(gray, window=second):
-            cuts.append((rows, 1, _cut(frames[rows], box)))
+        for box, framed in inside_borders(gray, window=second):
+            cuts.append((framed, 1, _cut(frames[framed], box)))
         for stretch, boxes in lasting_panes(gray, window=second, at_most=_PANES):
             for view, box in enumerate(boxes, start=2):
                 cuts.append((stretch, view, _cut(frames[stretch], box)))
