@@ -42,7 +42,7 @@ _LONGEST_PIXELS = 320  # of a query's longer side, before anything is put around
 _INSERTED_SECONDS = (4.0, 8.0)
 _AROUND_SECONDS = 4.0  # of another film, before and after
 _RATES = (*map(Fraction, (10, 12, 15, 24, 25, 30)), Fraction(24000, 1001), Fraction(30000, 1001))
-_LATE_SECONDS = 1e-4  # frames are looked up so much late, that rounding never gives the one before
+_LATE_SECONDS = 7e-4  # frames are looked up so much late: Matroska rounds times to whole milliseconds
 _COLOURS = ("black", "white", "gray", "navy", "darkred", "0xd8cdb0")
 
 
