@@ -158,8 +158,9 @@ def render_opened(
                 panel = shown[cell.top : cell.top + height, cell.left : cell.left + cell.width]
                 panel[:] = picture
                 if captions and height >= _LEAST_CAPTIONED:
-                    clock = (number - cell.begins) / float(frames_per_second)
-                    _write(panel, f"{index + 1}  {clock // 60:.0f}:{clock % 60:04.1f}", pixels=height // 120 + 1)
+                    minutes, tenths = divmod(int((number - cell.begins) * 10 // frames_per_second), 600)
+                    text = f"{index + 1}  {minutes}:{tenths // 10:02d}.{tenths % 10}"
+                    _write(panel, text, pixels=height // 120 + 1)
             now = min(round(number / last * canvas.shape[1]), canvas.shape[1] - 2)
             shown[bar, now : now + 2] = 255
             writer.write(shown)
