@@ -173,7 +173,7 @@ def _tmk() -> Method:
         "tmk+pdqf",
         (),
         _tmk_index,
-        lambda _video: 48 + 4 * (4 + 32 + 256 + 2 * 4 * 32 * 256),  # of a .tmk file
+        lambda _video: 48 + 4 * (32 + 256 + 2 * 4 * 32 * 256),  # of a .tmk file
         {"level 1": _LEVEL1, "level 2": _LEVEL2},
         tmk=True,
     )
