@@ -111,7 +111,7 @@ def test_tmk_ranks_by_level_2_and_places_the_query_by_its_offset():
         assert found[number].score == pytest.approx(pair.level2, abs=2e-4)
         assert found[number].reported == (pair.level1 >= 0.7 and pair.level2 >= 0.7)
     segment = found[0].segments[0]
-    # The finest harmonic of the shortest period is 5.7 s long.
+    # The shortest period is 182 s long, so the offset comes as 82 s; its finest harmonic is 5.7 s long.
     assert segment.reference.start - segment.query.start == pytest.approx(100.0, abs=3)
     assert segment.query.duration == pytest.approx(200, abs=3)
 

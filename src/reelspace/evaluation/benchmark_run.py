@@ -7,6 +7,7 @@ of them; decoding is counted to each method in full.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,13 +186,16 @@ def _tmk_index(references: Sequence[Video]) -> Search:
     def search(query: Video) -> list[Found]:
         scores = tmk_scores(_stacked([query]), stack, workers=1)
         levels = zip(scores.level1[0].tolist(), scores.level2[0].tolist(), strict=True)
-        offsets = scores.offsets_seconds[0].tolist()
+        offsets, periods = (
+            scores.offsets_seconds[0].tolist(),
+            (scores.periods[0] / scores.frames_per_second).tolist(),
+        )
         return [
             Found(
                 number,
                 level2,
                 level1 >= _LEVEL1 and level2 >= _LEVEL2,
-                (_shifted(query.seconds, references[number].seconds, offsets[number], level2),),
+                (_shifted((query.seconds, references[number].seconds), offsets[number], periods[number], level2),),
             )
             for number, (level1, level2) in enumerate(levels)
         ]
@@ -203,12 +207,20 @@ def _stacked(videos: Sequence[Video]) -> TmkStack:
     return TmkStack.of([descriptor_of(video.signature) for video in videos if video.signature is not None])
 
 
-def _shifted(query_seconds: float, reference_seconds: float, offset: float, score: float) -> CopySegment:
-    """What two videos share when second ``t`` of the reference is second ``t + offset`` of the query."""
-    start, end = max(0.0, offset), min(query_seconds, reference_seconds + offset)
-    if start >= end:  # an offset of a whole period or so: nothing is said about where
-        return CopySegment(Span(0.0, query_seconds), Span(0.0, reference_seconds), 1.0, score)
-    return CopySegment(Span(start, end), Span(start - offset, end - offset), 1.0, score)
+def _shifted(lengths: tuple[float, float], offset: float, period: float, score: float) -> CopySegment:
+    """What two videos share when second ``t`` of the reference is second ``t + offset`` of the query.
+
+    Offsets are known but for whole periods: the one is taken at which most is shared.
+    """
+    query, reference = lengths
+    turns = np.arange(math.ceil((-reference - offset) / period), math.floor((query - offset) / period) + 1)
+    offsets = offset + period * turns
+    shared = np.minimum(query, reference + offsets) - np.maximum(0.0, offsets)
+    if not (shared > 0).any():
+        return CopySegment(Span(0.0, query), Span(0.0, reference), 1.0, score)
+    best = float(offsets[shared.argmax()])
+    span = Span(max(0.0, best), min(query, reference + best))
+    return CopySegment(span, span.shifted(-best), 1.0, score)
 
 
 # ── frames without their order ──
