@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ def sync(
 ) -> None:
     """Runs `reelspace sync`."""
     _check(method, plot, render, output)
-    found = synchronise(videos, method=method, least_confidence=least_confidence, workers=workers)
+    with _watched() as told:
+        found = synchronise(
+            videos, method=method, least_confidence=least_confidence, workers=workers, on_progress=told
+        )
     for one in found.unreadable:
         notices().print(f"[red]left out[/]  {shown(one.source)}: {shown(one.reason)}")
     written: dict[str, str] = {}
@@ -74,6 +78,21 @@ def _check(method: str, plot: Path | None, render: Path | None, output: Path | N
     for path in (render, output):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _watched() -> Iterator[Callable[[str, float], None]]:
+    """Says on stderr, where that is a terminal, how many seconds of video were read."""
+    reached: dict[str, float] = {}
+    with notices().status("reading") as status:
+
+        def told(source: str, video_seconds: float) -> None:
+            news = video_seconds >= reached.get(source, 0.0) + 1.0
+            if news or source not in reached:
+                reached[source] = video_seconds
+                status.update(f"{sum(list(reached.values())):.0f} s of video read")
+
+        yield told
 
 
 def _tell(found: Sync, written: dict[str, str]) -> None:
