@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from reelspace.alignment.fourier import FourierKernel
 from reelspace.alignment.kernel_file import LearnedKernel, write_kernel
@@ -292,13 +292,13 @@ def _watched() -> Iterator[Tell]:
         transient=True,
         disable=not screen.is_terminal,
     )
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
 
     def tell(what: str, done: float) -> None:
         stage = what.partition(",")[0]
         if stage not in tasks:
             tasks[stage] = bar.add_task(what, total=1.0)
-        bar.update(tasks[stage], description=what, completed=done)  # type: ignore[arg-type]
+        bar.update(tasks[stage], description=what, completed=done)
 
     with bar:
         yield tell

@@ -98,7 +98,7 @@ def train_kernel(
     rng = np.random.default_rng(how.seed)
     every = task.batches(np.arange(len(pairs)))
     best, before = coefficients.detach().clone(), task.mean_loss(coefficients.detach(), every)
-    least, order = before, iter(every[:0])
+    least, order = before, iter(every[:0])  # the first step draws an order
     for step in range(1, how.steps + 1):
         batch = next(order, None)
         if batch is None:  # all pairs were seen
