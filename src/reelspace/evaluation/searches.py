@@ -40,7 +40,7 @@ Best = tuple[NDArray[np.float32], NDArray[np.int64]]
 """The best score of each pair (Q, R), and the offset in frames that it is reached at (Q, R)."""
 
 _BLOCK = 512  # descriptors of a kernel side by side: 134 MB at 4 periods of 16 harmonics in 512 dimensions
-_SPECTRA_BYTES = 256 << 20
+_SPECTRA_BYTES = 512 << 20  # of each side of a block of pairs
 _PUBLISHED_LAMBDA = 0.1
 
 
@@ -259,7 +259,8 @@ class ExactCteSearch:
         longest = max(int(self.read.lengths[side].max()) for side in (queries, references))
         reach = max(longest, 1 + max(abs(offsets[0]), abs(offsets[-1])))
         method = CirculantEncoding(frames=reach, harmonics=self._harmonics)
-        frequencies = 2 * reach if self._harmonics is None else min(self._harmonics, 2 * reach)
+        every = (1 << (2 * reach - 2).bit_length()) // 2 + 1  # frequencies of the transform for two of that length
+        frequencies = every if self._harmonics is None else min(self._harmonics, every)
         step = max(1, _SPECTRA_BYTES // (8 * frequencies * self._dimensions))
         scores = np.empty((len(queries), len(references)), np.float32)
         places = np.empty(scores.shape, np.int64)
