@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -28,13 +30,13 @@ from reelspace.training.descriptor import Recipe, ReelprintNet, train
 
 SIDE = 64  # what the net reads
 
-LOSS = {
+LOSS: dict[str, dict[str, Any]] = {
     "entropy term": {"entropy": 0.0},
-    "memory": {"memory": 0},
     "moving average": {"averaging": 0.0},
     "hardening": {"hardening": 0},
+    "(with) memory of 2048": {"memory": 2048},
 }
-"""Ingredients that are a number of the recipe."""
+"""Ingredients that are a number of the recipe; the last is one that it goes without."""
 
 BOX = "drawbox=iw*0.62:ih*0.08:iw*0.3:ih*0.22:color=orange:t=fill"
 SEPIA = "colorchannelmixer=.393:.769:.189:0:.349:.686:.168:0:.272:.534:.131"
@@ -221,7 +223,7 @@ def main() -> None:
     pictures = Pictures(arguments.videos, arguments.runs / "frames.npz", frames_per_clip=arguments.frames_per_clip)
     found = {}
     for name, recipe in recipes.items():
-        folder = arguments.runs / name.replace(" ", "_").replace(",", "")
+        folder = arguments.runs / re.sub(r"\W+", "_", name).strip("_")
         if not arguments.only or name in arguments.only:
             train(folder, recipe, resume=(folder / "checkpoint.pt").exists(), save_every=50)
         if (folder / "checkpoint.pt").exists():

@@ -66,7 +66,7 @@ def train_descriptor(
     temperature: Annotated[float | None, typer.Option(show_default="0.06", help="Of InfoNCE.")] = None,
     entropy: Annotated[float | None, typer.Option(show_default="3", help="Weight of the entropy term.")] = None,
     memory: Annotated[
-        int | None, typer.Option(show_default="2048", help="Views of earlier steps that serve as strangers.")
+        int | None, typer.Option(show_default="0", help="Views of earlier steps that serve as strangers.")
     ] = None,
     hardening: Annotated[
         int | None, typer.Option(show_default="500", help="Steps over which edits grow to full strength.")

@@ -46,11 +46,14 @@ def made_up_pairs(draw: Draw, films: int) -> Pairs:
     pictures = scenes(draw, films)
     kept = pictures.mean(dim=1).std(dim=(1, 2)) > _CLEAR
     pictures, film = pictures[kept], torch.arange(2 * films)[kept.cpu()].numpy() // 2
+    behind = np.roll(film, len(film) // 2)  # the film a copy may stand on (edits.strong): no stranger either
+    # Frames of one film may be all but the same.
+    known = (film[:, None] == film[None, :]) | (behind[:, None] == film[None, :])
     originals = _described(light(draw, pictures))
     similarity: list[NDArray[np.float64]] = []
     for strength in _STRENGTHS:
         alike = (_described(strong(draw, pictures, strength=strength)) @ originals.T).astype(np.float64)
-        strangers = np.where(film[:, None] == film[None, :], -1, alike)  # frames of a film may be all but the same
+        strangers = np.where(known, -1, alike)
         similarity += [alike.diagonal(), strangers.max(axis=1)]
     found = Pairs(np.concatenate(similarity), np.tile(np.repeat([True, False], len(pictures)), len(_STRENGTHS)))
     sought = found.similarity >= _SOUGHT

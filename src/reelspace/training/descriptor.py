@@ -3,11 +3,11 @@
     reelspace train descriptor FOLDER [--steps N] [--decay N] [--resume] [--device cuda]
 
 The loss is InfoNCE (Oord et al. 2018) between a picture as a library holds it and copies of it, against all other
-pictures of the step and those of the steps before (Wang et al. 2020, cross-batch memory), and the entropy term of
-SSCD (Pizzi et al. 2022, Eq. 4), which spreads strangers over the sphere. The learning rate warms up, stays, and
-falls to zero over the last steps; any checkpoint of the steady phase can be finished by resuming it with other
-`steps`. What each step sees follows from the seed and the step's number, so a resumed run is the run it would
-have been: on a CPU to the last bit.
+pictures of the step (and, if asked for, of the steps before: Wang et al. 2020, cross-batch memory), and the entropy
+term of SSCD (Pizzi et al. 2022, Eq. 4), which spreads strangers over the sphere. The learning rate warms up, stays,
+and falls to zero over the last steps; any checkpoint of the steady phase can be finished by resuming it with other
+`steps`. What each step sees follows from the seed and the step's number, so a resumed run is the run it would have
+been: on a CPU to the last bit.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Recipe:
         weight_decay: of AdamW.
         temperature: of InfoNCE.
         entropy: weight of the entropy term.
-        memory: views of earlier steps that serve as strangers.
+        memory: views of earlier steps that serve as strangers. They did harm (weights/ABLATION.md): all views of
+            a step grow alike, away from those of the past.
         hardening: steps over which the edits grow to full strength.
         averaging: decay of the moving average of the weights, which is what is kept.
         dimensions: of the descriptor.
@@ -80,7 +81,7 @@ class Recipe:
     weight_decay: float = 0.02
     temperature: float = 0.06
     entropy: float = 3.0
-    memory: int = 2048
+    memory: int = 0
     hardening: int = 500
     averaging: float = 0.997
     dimensions: int = 256
