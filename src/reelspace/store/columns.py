@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from reelspace.core.compact import CompactRows
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument, UnknownName
 
@@ -92,8 +94,16 @@ def _write_npz(path: Path, columns: Columns, space: Space | None) -> None:
             arrays[name] = column
     if space is not None:
         arrays["space"] = np.array(space.to_json())
-    with path.open("wb") as file:  # to a path, savez would add a suffix
-        np.savez(file, **arrays)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                if isinstance(array, CompactRows):  # as numbers, but never all of them in memory
+                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                    for first in range(0, len(array), _BLOCK_ROWS):
+                        file.write(array[first : first + _BLOCK_ROWS].tobytes())
+                else:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def _write_parquet(path: Path, columns: Columns, space: Space | None) -> None:
