@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 from made_up import CLIPS, SPACE, clips, finished, sequence, video_id
 
 from reelspace.core.compact import CompactRows, to_int8
+from reelspace.core.sequence import FrameMatrix, FrameSequence
+from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.errors import InvalidArgument, NotALibrary, UnknownName
 from reelspace.store.export import export
 from reelspace.store.nearest import nearest_exact
 from reelspace.store.store import RECORD_NAME, Store
+from reelspace.tasks import copies
 
 
 @pytest.fixture
@@ -112,3 +116,29 @@ def test_exported_rows_are_numbers(small: Store, tmp_path: Path, suffix: str) ->
     else:
         got = np.array(pq.read_table(output)["vector"].to_pylist())
     np.testing.assert_allclose(got, np.asarray(small.frame_matrix(SPACE).vectors), rtol=1e-6)
+
+
+def test_copies_are_found_and_placed_as_among_float16_rows() -> None:
+    random = np.random.default_rng(0)
+    space = Reelprint().space
+
+    def walk(frames: int) -> FrameSequence:
+        vectors = np.cumsum(random.normal(size=(frames, space.dimensions)), axis=0)  # neighbours alike
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        ones = np.ones(frames, np.float32)
+        return FrameSequence(
+            np.arange(frames) / 5, vectors.astype(np.float16), np.zeros(frames, np.uint8), ones, space, frames / 5
+        )
+
+    library = FrameMatrix.concatenate([walk(100) for _ in range(6)], [str(i) for i in range(6)])
+    whole, some = library.sequence(4), slice(20, 70)
+    query = FrameSequence(
+        whole.times_seconds[:50], whole.vectors[some], whole.views[some], whole.weights[some], space, 10.0
+    )
+    (plain,), (small,) = (
+        copies.match(query, matrix, k=3)
+        for matrix in (library, replace(library, vectors=to_int8(np.asarray(library.vectors))))
+    )
+    assert (plain.reference, small.reference) == (4, 4)
+    assert small.segments[0].score == pytest.approx(plain.segments[0].score, abs=0.01)
+    assert small.segments[0].reference.start == pytest.approx(4.0, abs=0.25)
