@@ -37,7 +37,8 @@ def calibrate(
     out, wanted = console(), found.false_positives
     folder = shown(str(place.path))
     out.print(
-        f"[bold]Threshold {found.threshold:.3f}[/]: at most {wanted:.2%} of queries without a copy in {folder}."
+        f"[bold]Threshold {found.threshold:.3f}[/]: meant to let through at most {wanted:.2%} of the queries that "
+        f"have no copy in {folder}."
     )
     low, high = found.rate_interval
     out.print(
