@@ -244,6 +244,9 @@ class SumSearch:
 class ExactCteSearch:
     """By circulant temporal encoding with transforms long enough for both sides: right for all lengths and offsets.
 
+    Every pair costs as much as the longer sequence is long, so all of EVVE takes hours on two cores; some hundred
+    ``harmonics`` make it shorter, and offsets coarser.
+
     Args:
         sequences: to be read.
         harmonics: the lowest frequencies kept; None for all. Cost and memory are in proportion, and sharpness.
