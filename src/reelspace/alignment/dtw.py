@@ -2,8 +2,8 @@
 
 A path moves by (1, 1), (1, 2) or (2, 1) query and reference frames, so its slope stays between a half and two (the
 symmetric P = 1 steps of Sakoe & Chiba 1978), and it may begin and end anywhere, in both videos (subsequence DTW,
-Mueller 2007, made local as Smith & Waterman 1981 do): where no continuation gains, it stops. Unlike a line it follows
-footage whose speed changes.
+Mueller 2007, made local as Smith & Waterman 1981 do): where no continuation gains, it stops. Unlike a line it
+follows footage whose speed changes.
 
 Cells of one anti-diagonal do not depend on each other, so each is computed at once.
 """
@@ -85,8 +85,8 @@ def straight_pieces(
 ) -> list[slice]:
     """A path cut where it bends: consecutive stretches that stay within a tolerance of their own straight line.
 
-    The stretch is fitted by least squares; where a point lies further away than the tolerance, it is cut at the point
-    furthest from the chord between its ends (Douglas & Peucker 1973), and both parts are looked at again.
+    The stretch is fitted by least squares; where a point lies further away than the tolerance, it is cut at the
+    point furthest from the chord between its ends (Douglas & Peucker 1973), and both parts are looked at again.
 
     Args:
         query_seconds: (n,), increasing: when each frame pair of the path is in the query.

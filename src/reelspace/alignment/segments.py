@@ -1,15 +1,20 @@
 """From a similarity matrix to the stretches two videos share.
 
-Three ways to propose where (`METHODS`), one way to say exactly where:
+Five ways to propose where (`METHODS`):
 
 - ``hough``: frame pairs vote for lines ``reference = speed * query + offset`` (Douze et al. 2008; as in VCSL, He et
   al. 2022);
 - ``dynamic``: the best chain of frame pairs, each a few frames after the one before, by dynamic
   programming over the rows (Chou et al. 2015, as in VCSL), here in its local form (Smith & Waterman 1981);
-- ``network``: the temporal network (Tan et al. 2009): the longest path through each row's few best matches.
+- ``network``: the temporal network (Tan et al. 2009): the longest path through each row's few best matches;
+- ``dtw``: local dynamic time warping (`reelspace.alignment.dtw`), whose path is cut where it bends, so that footage
+  whose speed changes comes as stretches that meet;
+- ``refine``: Hough voting, then speed, offset and ends again from what tells the frames of the stretch apart
+  (`reelspace.alignment.refine`).
 
 Each proposal is a line. It is then fitted (speed and offset that gather most), cut to the stretch where similarity
-exceeds the threshold (the maximal sum along the line), and taken out of the matrix before the next is sought.
+exceeds the threshold (the maximal sum along the line), and taken out of the matrix before the next is sought. What
+shows frames that a better stretch explains clearly better is not reported: a scene is like itself, not a copy.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from reelspace.alignment.dtw import straight_pieces, warped_path
+from reelspace.alignment.refine import double_centred, refined_end, refined_line
 from reelspace.alignment.similarity import Similarity
 from reelspace.core.results import CopySegment
 from reelspace.core.time import Span
@@ -30,6 +37,10 @@ __all__ = ["METHODS", "find_segments"]
 
 _SPEEDS = tuple(float(s) for s in np.geomspace(0.5, 2.0, 25))  # 6 % apart; the fit does the rest
 _ORDINARY_SPEED = 0.04  # share of the gain another speed must bring to be believed
+_REPEATED = 0.5  # share of a stretch whose query frames another explains, when both are compared
+_NO_MORE = 0.001  # similarity that coding alone takes away
+_TELLING = 0.75  # evidence of a frame that can be judged: a fade, or black, is neither alike nor not
+_WORSE = 1.25  # times as far from 1 as the other's similarity, when it explains clearly better
 _WORST = -0.25  # gain of a frame pair that does not match: a few bad frames do not end a segment
 
 
@@ -46,6 +57,13 @@ class _Stretch(NamedTuple):
     gain: float
     first: int
     last: int
+
+
+class _Piece(NamedTuple):
+    """One straight stretch, and how alike its frames are: similarities float32 (last - first + 1,)."""
+
+    stretch: _Stretch
+    along: NDArray[np.float32]
 
 
 class _Stretches(NamedTuple):
@@ -95,23 +113,52 @@ def find_segments(
         return []
     step = _Steps(similarity, query_seconds, reference_seconds)
     shortest = min(shortest_seconds, 0.8 * query_seconds, 0.8 * reference_seconds)
-    gain = np.maximum(similarity.matrix - np.float32(threshold), np.float32(_WORST))
-    found: list[CopySegment] = []
+    gain = _gains(similarity.matrix, threshold)
+    found: list[tuple[CopySegment, _Piece]] = []
     for _ in range(at_most):
-        line = METHODS[method](gain, step)
-        if line is None:
+        proposed = METHODS[method](gain, similarity.matrix, step)
+        if proposed is None:
             break
-        line = _fit(gain, line, step)
-        stretch = _stretch(gain, line, step)
-        if stretch.gain <= 0:
-            break
+        line, stretch = proposed
         query, reference = _spans(line, stretch, step)
+        rows = np.arange(stretch.first, stretch.last + 1)
+        along = similarity.matrix[rows, step.columns(line, rows)]
         if query.duration >= shortest and reference.duration >= 0.5 * shortest:
-            rows = np.arange(stretch.first, stretch.last + 1)
-            score = float(similarity.matrix[rows, step.columns(line, rows)].mean())
-            found.append(CopySegment(query, reference, line.speed, score))
+            segment = CopySegment(query, reference, line.speed, float(along.mean()))
+            found.append((segment, _Piece(stretch, along)))
         _take_out(gain, line, stretch, step)
-    return sorted(found, key=lambda segment: -segment.score * segment.query.duration**0.5)
+    kept = [
+        segment
+        for segment, piece in found
+        if not any(_explains(other, piece) for _, other in found if other is not piece)
+    ]
+    return sorted(kept, key=lambda segment: -segment.score * segment.query.duration**0.5)
+
+
+def _gains(similarities: NDArray[np.float32], threshold: float) -> Gain:
+    """How much each frame pair speaks for a copy, float32: 0 at the threshold, 1 - threshold for equals.
+
+    Logarithmic in what is left to 1. Frames of one scene are all alike, the right ones more so: 0.999 beside 0.99
+    is ten times nearer, and that tells speeds and offsets apart where sums of similarities do not.
+    """
+    top = 1 - threshold
+    left = np.maximum(1 - similarities, 0) + np.float32(_NO_MORE)
+    gain: Gain = np.log((top + _NO_MORE) / left) * (top / math.log((top + _NO_MORE) / _NO_MORE))
+    return np.maximum(gain, np.float32(_WORST)).astype(np.float32, copy=False)
+
+
+def _explains(other: _Piece, piece: _Piece) -> bool:
+    """Whether most query frames of a piece are part of another that shows them clearly more like the reference.
+
+    A query frame that is shown twice in the reference is as like it both times; a scene that stays the same is like
+    itself at other times too, but less.
+    """
+    first, last = max(piece.stretch.first, other.stretch.first), min(piece.stretch.last, other.stretch.last)
+    if last - first + 1 < _REPEATED * len(piece.along):
+        return False
+    mine = piece.along[first - piece.stretch.first : last - piece.stretch.first + 1].mean()
+    its = other.along[first - other.stretch.first : last - other.stretch.first + 1].mean()
+    return bool(1 - mine > _WORSE * (1 - its) + _NO_MORE)
 
 
 class _Steps:
@@ -123,6 +170,21 @@ class _Steps:
         self.reference_step = _spacing(self.reference_times, reference_seconds)
         self.query_seconds = max(query_seconds, float(self.query_times[-1]))
         self.reference_seconds = max(reference_seconds, float(self.reference_times[-1]))
+        self._telling = [
+            times if evidence is None else times[evidence >= _TELLING]
+            for times, evidence in (
+                (similarity.query_times, similarity.query_evidence),
+                (similarity.reference_times, similarity.reference_evidence),
+            )
+        ]
+
+    def says_nothing(self, line: Line, start: float, end: float) -> bool:
+        """Whether no frame can be judged between two seconds of the query, nor in the reference beside them."""
+        spans = ((start, end), (line.speed * start + line.offset, line.speed * end + line.offset))
+        return not any(
+            np.any((times > since) & (times < until))
+            for times, (since, until) in zip(self._telling, spans, strict=True)
+        )
 
     def columns(self, line: Line, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The column nearest to the line in each row, kept inside the matrix."""
@@ -200,13 +262,14 @@ def _spans(line: Line, stretch: _Stretch, step: _Steps) -> tuple[Span, Span]:
     """The seconds of a stretch on both clocks.
 
     A frame sampled at t is what is shown from some time in (t - step, t] on, so a stretch begins half a step before
-    its first sample and ends half a step after its last; at the ends of a video it reaches the end itself.
+    its first sample and ends half a step after its last; at the ends of a video it reaches the end itself, also
+    through frames that cannot be judged (a fade from black) where both videos have them.
     """
     start = step.query_times[stretch.first] - 0.5 * step.query_step
     end = step.query_times[stretch.last] + 0.5 * step.query_step
-    if stretch.first == 0:
+    if stretch.first == 0 or step.says_nothing(line, 0.0, start):
         start = 0.0
-    if stretch.last == len(step.query_times) - 1:
+    if stretch.last == len(step.query_times) - 1 or step.says_nothing(line, end, step.query_seconds):
         end = step.query_seconds
     near = 0.75 * step.reference_step
     begin, finish = line.speed * start + line.offset, line.speed * end + line.offset
@@ -336,9 +399,100 @@ def _network(gain: Gain, step: _Steps) -> Line | None:
     return _line_through(np.stack([rows[chain], columns[chain]], axis=1), step)
 
 
-METHODS: dict[str, Callable[[Gain, _Steps], Line | None]] = {
-    "hough": _hough,
-    "dynamic": _dynamic,
-    "network": _network,
+def _warped(gain: Gain, step: _Steps) -> Line | None:
+    """The straight piece of the best warped path that gathers most; the others' turn comes when it is taken out."""
+    path = warped_path(gain)
+    if path is None:
+        return None
+    tq, tr = step.query_times[path.rows], step.reference_times[path.columns]
+    pieces = straight_pieces(tq, tr, tolerance_seconds=3 * step.reference_step)
+    best = max(pieces, key=lambda piece: float(gain[path.rows[piece], path.columns[piece]].sum()))
+    return _line_through(np.stack([path.rows[best], path.columns[best]], axis=1), step)
+
+
+def _straight(propose: Callable[[Gain, _Steps], Line | None]) -> Method:
+    """The way of a proposer of lines: fitted, and cut to the best stretch."""
+
+    def find(gain: Gain, _similarities: NDArray[np.float32], step: _Steps) -> tuple[Line, _Stretch] | None:
+        line = propose(gain, step)
+        if line is None:
+            return None
+        line = _fit(gain, line, step)
+        stretch = _stretch(gain, line, step)
+        return (line, stretch) if stretch.gain > 0 else None
+
+    return find
+
+
+def _align_and_refine(gain: Gain, similarities: NDArray[np.float32], step: _Steps) -> tuple[Line, _Stretch] | None:
+    """Hough's stretch, its speed and offset again from the centred block, its ends from the levels along it."""
+    aligned = _by_hough(gain, similarities, step)
+    return None if aligned is None else _refined(similarities, *aligned, step)
+
+
+def _refined_line(
+    block: NDArray[np.float32], tq: NDArray[np.float64], tr: NDArray[np.float64], line: Line, step: _Steps
+) -> Line:
+    """The best line nearby on finer and finer grids; at the speed it had, unless another holds clearly more."""
+    found: list[tuple[float, Line]] = []
+    for turning in (0.0, 1.0):
+        best, held = line, 0.0
+        for finer in (1.0, 0.3, 0.1):
+            turn = turning * finer * 2 * step.reference_step / max(float(tq[-1] - tq[0]), step.query_step)
+            turns = turn * np.linspace(-1, 1, 7 if turn else 1)
+            speed, offset, held = refined_line(
+                block,
+                tq,
+                tr,
+                speed=best.speed,
+                offset_seconds=best.offset,
+                speeds=np.clip(best.speed + turns, 0.49, 2.05),
+                shifts_seconds=step.reference_step * 2 * finer * np.linspace(-1, 1, 9),
+            )
+            best = Line(speed, offset)
+        found.append((held, best))
+    (steady, same), (turned, other) = found
+    return other if turned > (1 + 2 * _ORDINARY_SPEED) * steady else same
+
+
+def _refined(
+    similarities: NDArray[np.float32], line: Line, stretch: _Stretch, step: _Steps
+) -> tuple[Line, _Stretch]:
+    rows = np.arange(stretch.first, stretch.last + 1)
+    columns = step.columns(line, rows)
+    around = math.ceil(1.0 / step.reference_step)
+    part = slice(max(0, int(columns[0]) - around), int(columns[-1]) + 1 + around)
+    block = double_centred(similarities[rows, part])
+    tq, tr = step.query_times[rows], step.reference_times[part]
+    if len(rows) > 3 and len(tr) > 3:
+        line = _refined_line(block, tq, tr, line, step)
+    at = line.speed * step.query_times + line.offset
+    shown = np.flatnonzero(
+        (at >= step.reference_times[0] - 0.5 * step.reference_step)
+        & (at < step.reference_times[-1] + step.reference_step)
+    )
+    if len(shown) == 0:
+        return line, stretch
+    along = similarities[shown, step.columns(line, shown)]
+    beyond = float(np.median(similarities))
+    first, last = (min(max(row - int(shown[0]), 0), len(shown) - 1) for row in (stretch.first, stretch.last))
+    last = refined_end(along, last, beyond)
+    first = len(along) - 1 - refined_end(along[::-1], len(along) - 1 - first, beyond)
+    if last < first:
+        return line, stretch
+    return line, _Stretch(stretch.gain, int(shown[first]), int(shown[last]))
+
+
+Method: TypeAlias = Callable[[Gain, NDArray[np.float32], _Steps], tuple[Line, _Stretch] | None]
+"""Gains and similarities (Tq, Tr) and both clocks -> the best stretch that is still there."""
+
+_by_hough = _straight(_hough)
+
+METHODS: dict[str, Method] = {
+    "hough": _by_hough,
+    "dynamic": _straight(_dynamic),
+    "network": _straight(_network),
+    "dtw": _straight(_warped),
+    "refine": _align_and_refine,
 }
-"""Ways to propose a line, by name."""
+"""Ways to find the next best stretch, by name."""

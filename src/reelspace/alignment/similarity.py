@@ -44,6 +44,8 @@ class Similarity:
         query_spread: float32 (Tq,): over how many numbers each frame's energy is spread, ``1 / sum v^4``. The
             fewer, the more alike strangers look.
         reference_spread: float32 (Tr,), likewise.
+        query_evidence: float32 (Tq,), in [0, 1]: how much each frame says; None when all say everything.
+        reference_evidence: float32 (Tr,), likewise.
     """
 
     matrix: NDArray[np.float32]
@@ -51,6 +53,8 @@ class Similarity:
     reference_times: NDArray[np.float64]
     query_spread: NDArray[np.float32]
     reference_spread: NDArray[np.float32]
+    query_evidence: NDArray[np.float32] | None = None
+    reference_evidence: NDArray[np.float32] | None = None
 
 
 def frame_rows(sequence: FrameSequence) -> FrameRows:
@@ -86,6 +90,8 @@ def similarity(query: FrameRows, reference: FrameRows, look: Look) -> Similarity
         reference.times_seconds,
         np.max([q.spread for q in looked_query], axis=0),
         np.max([r.spread for r in looked_reference], axis=0),
+        np.max([q.evidence for q in looked_query], axis=0),
+        np.max([r.evidence for r in looked_reference], axis=0),
     )
 
 
