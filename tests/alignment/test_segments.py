@@ -107,6 +107,70 @@ def test_a_few_bad_frames_do_not_end_a_segment(method: str) -> None:
     assert segment.query.iou(Span(0, 20)) > 0.98
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_pieces_in_reversed_order_that_touch_are_told_apart(method: str) -> None:
+    film = walk(24, 13)
+    query = np.concatenate([film[800:1200], film[400:800], film[:400]])
+    segments = sorted(found(sampled(query), sampled(film), method), key=lambda s: s.query.start)
+    assert [round(s.reference.start) for s in segments] == [16, 8, 0]
+    for place, segment in enumerate(segments):
+        assert segment.query.iou(Span(8 * place, 8 * place + 8)) > 0.9
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_footage_that_is_shown_twice_is_found_twice(method: str) -> None:
+    film, other = walk(8, 14), walk(6, 15)
+    reference = np.concatenate([film, other, film])
+    segments = sorted(found(sampled(film), sampled(reference), method), key=lambda s: s.reference.start)
+    assert [round(s.reference.start) for s in segments] == [0, 14]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_scene_that_is_only_like_itself_is_no_second_copy(method: str) -> None:
+    scene = np.random.default_rng(16).normal(size=64)
+    film = walk(16, 17) + 1.4 * scene / np.linalg.norm(scene)  # one room: all of it is alike
+    film /= np.linalg.norm(film, axis=1, keepdims=True)
+    (segment,) = found(sampled(film[300:700]), sampled(film), method)
+    assert segment.reference.iou(Span(6, 14)) > 0.95
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("speed", [0.5, 0.8, 1.6, 2.0])
+def test_noise_moves_the_ends_by_a_few_samples_at_most(method: str, speed: float) -> None:
+    film = walk(30, 18)
+    query = np.concatenate([sampled(walk(4, 19)), sampled(film[400:1200], speed=speed), sampled(walk(4, 20))])
+    query = query + 0.06 * np.random.default_rng(21).normal(size=query.shape)
+    query /= np.linalg.norm(query, axis=1, keepdims=True)
+    segment = max(found(query, sampled(film), method), key=lambda s: s.query.duration)
+    assert segment.query.start == pytest.approx(4, abs=0.5)
+    assert segment.query.end == pytest.approx(4 + 16 / speed, abs=0.5)
+    assert segment.speed == pytest.approx(speed, rel=0.04)
+
+
+def test_dtw_follows_a_change_of_speed() -> None:
+    film = walk(30, 22)
+    query = np.concatenate([sampled(film[:500]), sampled(film[500:1300], speed=1.6)])
+    first, second = sorted(found(query, sampled(film), "dtw"), key=lambda s: s.query.start)
+    assert (first.speed, second.speed) == (pytest.approx(1, abs=0.03), pytest.approx(1.6, abs=0.05))
+    assert first.query.end == pytest.approx(10, abs=0.8)  # just after the change both lines still agree
+    assert second.query.start == pytest.approx(10, abs=0.8)
+
+
+@pytest.mark.parametrize(("reference_says", "start"), [(0.1, 0.0), (1.0, 4.0)])
+def test_a_copy_reaches_through_a_fade_when_both_videos_have_it(reference_says: float, start: float) -> None:
+    film = sampled(walk(12, 23))
+    times = np.arange(len(film)) * STEP
+    evidence = np.where(times < 4, 0.1, 1.0).astype(np.float32)
+    other = np.where(times < 4, reference_says, 1.0).astype(np.float32)
+    matrix = (np.maximum(film @ film.T, 0) * np.sqrt(np.outer(evidence, other))).astype(np.float32)
+    spread = np.full(len(film), 32, np.float32)
+    seen = Similarity(matrix, times, times, spread, spread, evidence, other)
+    (segment,) = find_segments(seen, query_seconds=12, reference_seconds=12)
+    assert segment.query.start == pytest.approx(start, abs=0.15)
+    assert segment.reference.start == pytest.approx(start, abs=0.15)
+    assert segment.query.end == 12
+
+
 def test_one_frame_that_is_in_the_film_is_found() -> None:
     film = walk(10, 12)
     (segment, *_) = found(sampled(film)[20:21], sampled(film), "hough")

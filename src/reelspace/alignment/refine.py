@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 __all__ = ["double_centred", "refined_end", "refined_line"]
 
 _LEVEL_FRAMES = 10  # from which a level is taken, and how far an end may move
-_LEAST_GAIN = 0.001  # of similarity, for a line to move: a picture that stands still has no best one
+_LEAST_GAIN = 0.02  # of the block's deviation, for a line to move
+_STILL = 1e-5  # and this: a picture that stands still has no best line
 _LEAST_CHANGE = 0.1  # of similarity, at an end: less is noise
 
 
@@ -60,7 +61,7 @@ def refined_line(
     rows, high = np.arange(len(block)), np.minimum(low + 1, block.shape[1] - 1)
     held = ((1 - part) * block[rows, low] + part * block[rows, high]).mean(axis=1)
     best, now = int(held.argmax()), int((np.abs(tried - speed) + np.abs(offsets - offset_seconds)).argmin())
-    if held[best] - held[now] < _LEAST_GAIN:
+    if held[best] - held[now] < _LEAST_GAIN * float(block.std()) + _STILL:
         best = now
     return float(tried[best]), float(offsets[best]), float(held[best])
 
