@@ -88,7 +88,8 @@ def test_torch_tensors_give_the_same(dtype: torch.dtype) -> None:
     np.testing.assert_array_equal(found.offsets.numpy(), same.offsets)
 
 
-def test_all_pairs_come_once_block_by_block() -> None:
+def test_all_pairs_come_once_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reelspace.alignment.kernel_scores._ROWS", 4)
     kernel = TMK_POULLOT
     stack = described(23, kernel)
     whole = best_offsets(stack, stack, kernel, offsets=range(-30, 30))

@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from reelspace.alignment.fourier import NORMS, FourierKernel
 from reelspace.core.machine import available_cores
@@ -35,6 +36,7 @@ Array = Any
 """A numpy array or a torch tensor."""
 
 _QUERIES = 32  # of one product
+_ROWS = 64  # of all pairs, at a time
 _PAIRS = 2048  # whose spectra are held at once by each core
 _CURVES = 256  # of those, evaluated at once
 _PLACES = 1024  # offsets on either side of the middle, evaluated at once
@@ -79,18 +81,19 @@ def best_offsets(
 
 
 def all_best_offsets(
-    descriptors: Array, kernel: FourierKernel, *, offsets: range, block: int = 256, workers: int | None = None
+    descriptors: Array, kernel: FourierKernel, *, offsets: range, block: int = 1024, workers: int | None = None
 ) -> Iterator[tuple[int, int, BestOffsets]]:
-    """The same for all pairs among N videos, block against block, each pair of blocks once.
+    """The same for all pairs among N videos, a few rows against a block of later ones, each pair once.
 
-    Yields ``(i, k, best)`` for first rows ``i <= k``: ``best`` holds the pairs of rows ``i, i + 1, ...`` (queries)
-    with rows ``k, k + 1, ...`` (references), ``block`` of each or what is left. Memory does not grow with N.
+    Yields ``(i, k, best)``: ``best`` holds the pairs of rows ``i, i + 1, ...`` (queries, 64 or what is left) with
+    rows ``k, k + 1, ...`` (references, ``block`` or what is left), ``k >= i``. Where ``k == i`` the first columns
+    are the rows themselves, so pairs among those come in both orders. Memory does not grow with N.
 
     Args:
         descriptors: normalised (N, P, 2m, d), float32 or float16, may be memory-mapped.
         kernel: that made them.
         offsets: in frames, with any positive step.
-        block: videos of a block.
+        block: references at a time.
         workers: threads for numpy arrays; None takes all cores given to the process.
 
     Raises:
@@ -100,8 +103,8 @@ def all_best_offsets(
         raise InvalidArgument(f"a block holds at least one video, got {block}")
     _require(kernel, descriptors, descriptors, offsets, workers)
     search = _Search(kernel, offsets, descriptors, workers)
-    for i in range(0, descriptors.shape[0], block):
-        queries = search.ready(descriptors[i : i + block])
+    for i in range(0, descriptors.shape[0], _ROWS):
+        queries = search.ready(descriptors[i : i + _ROWS])
         for k in range(i, descriptors.shape[0], block):
             yield i, k, search.against(queries, descriptors[k : k + block])
 
@@ -209,7 +212,7 @@ class _Search:
             for item in items:
                 function(item)
             return
-        with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(self._workers) as pool:
+        with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(self._workers) as pool:
             for _ in pool.map(function, items):
                 pass
 
@@ -267,6 +270,12 @@ class _Search:
         steps = xp.asarray(self._from_middle, device=device)[place]
         signed = xp.where(side < 0, -steps, steps) * self._offsets.step + self._middle
         return best + constant, xp.astype(xp.round(signed), xp.int32)
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """The libraries of matrix products; looking for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 def _widened(rows: Array, xp: Any) -> Array:
