@@ -12,7 +12,7 @@ from typing import Literal
 from reelspace.core.frames import SamplerState
 from reelspace.errors import InvalidArgument
 
-__all__ = ["AtIndices", "AtRate", "AtTimes", "EveryFrame", "FfmpegRate"]
+__all__ = ["AtIndices", "AtRate", "AtTimes", "EveryFrame", "FfmpegRate", "Spaced"]
 
 Rate = int | float | Fraction
 
@@ -36,6 +36,45 @@ class _Every:
     done: bool = field(default=False, init=False)
 
     def push(self, time_seconds: float, until_seconds: float, duration_seconds: float) -> Sequence[float]:  # noqa: ARG002
+        return (time_seconds,)
+
+    def finish(self) -> Sequence[float]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spaced:
+    """Frames at their own presentation times, those that come too soon after another left out.
+
+    Attributes:
+        least_seconds: between two frames. Up to 2 ms less is let pass: containers round timestamps, Matroska to a
+            millisecond.
+
+    Raises:
+        InvalidArgument: when it is negative or not finite.
+    """
+
+    least_seconds: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least_seconds < math.inf:
+            raise InvalidArgument(f"frames are a finite number of seconds apart, got {self.least_seconds}")
+
+    def start(self) -> SamplerState:
+        """Fresh state for one pass."""
+        return _Spacing(self.least_seconds - 0.002)
+
+
+@dataclass(slots=True)
+class _Spacing:
+    least_seconds: float
+    last_seconds: float = -math.inf
+    done: bool = field(default=False, init=False)
+
+    def push(self, time_seconds: float, until_seconds: float, duration_seconds: float) -> Sequence[float]:  # noqa: ARG002
+        if time_seconds - self.last_seconds < self.least_seconds:
+            return ()
+        self.last_seconds = time_seconds
         return (time_seconds,)
 
     def finish(self) -> Sequence[float]:
