@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -11,6 +12,7 @@ import pytest
 
 from reelspace import Library, Span, align
 from reelspace import library as library_module
+from reelspace.encoders.models.pdqf_views import PdqfViews
 from reelspace.errors import InvalidArgument, NotALibrary, SpaceMismatch, UnknownName
 from reelspace.extract.events import FileDone
 from reelspace.media.synthetic import PlantedCopy, render_clips, render_copies
@@ -67,27 +69,31 @@ def test_the_index_of_a_large_library_finds_the_same_pairs(
     assert set(asked) == {False}
 
 
-def test_a_second_encoder_is_asked_where_its_rows_are(
+def test_both_encoders_are_asked_where_both_have_rows(
     footage: tuple[Path, list[PlantedCopy]], library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = Library(tmp_path / "both", tmk=False)
-    both.add(footage[0], encoders=["reelprint"])
     asked: list[str] = []
     find = library_module.copying.find_copies
     monkeypatch.setattr(
         library_module.copying, "find_copies", lambda m, *a, **k: asked.append(m.space.name) or find(m, *a, **k)
     )
-    assert pairs(both) == pairs(library)
+    whole = library_module.default_plan
+    with monkeypatch.context() as before:  # a library of a time when there was one encoder
+        before.setattr(library_module, "default_plan", lambda **k: replace(whole(**k), encoders=(PdqfViews(),)))
+        old = Library(tmp_path / "old", tmk=False)
+        old.add(footage[0])
+    old = Library(tmp_path / "old", tmk=False)
+    assert pairs(old) == pairs(library)
     assert asked == ["pdqf-views", "reelprint", "pdqf-views"]
     copy = footage[1][0].query
-    (found,) = both.match(copy)
+    (found,) = library.match(copy)
     assert Path(found.reference) == footage[1][0].reference
-    assert found.score >= library.match(copy)[0].score
-    # A file that came before the second encoder, and one that the library does not know.
-    library.add(footage[1][0].reference, encoders=["reelprint"])
-    assert library.match(copy)[0].reference == found.reference
+    assert found.score >= old.match(copy)[0].score
+    # A file that came before the second encoder gets what it lacks, and so does one that the library does not know.
+    old.add(footage[1][0].reference)
+    assert old.match(copy)[0].reference == found.reference
     new = Path(shutil.copy(copy, tmp_path / "new.mp4"))
-    assert {m.reference for m in both.match(new)} == {str(copy), found.reference}
+    assert {m.reference for m in library.match(new)} == {str(copy), found.reference}
 
 
 def test_libraries_of_which_one_knows_a_second_encoder_share_the_first(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelspace.core.clips import Mode
+from reelspace.core.compact import Precision
 from reelspace.core.embeddings import ClipSequence, Embeddings
 from reelspace.core.results import CopyGroup, CopyMatch, CopySegment, Hit
 from reelspace.core.sequence import FrameMatrix, FrameSequence
@@ -21,7 +22,6 @@ from reelspace.core.time import Span
 from reelspace.encoders.catalog import find
 from reelspace.encoders.encoder import FrameEncoder, TextEncoder
 from reelspace.encoders.load import Dtype, TorchEncoder
-from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.encoders.pictures import PictureEncoder
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
@@ -31,7 +31,7 @@ from reelspace.extract.events import Event, Report
 from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.models import Model, as_clips, rows_of
 from reelspace.extract.pipeline import extract
-from reelspace.extract.plan import Plan, decoded_space, default_plan
+from reelspace.extract.plan import Plan, default_plan
 from reelspace.extract.stamps import missing, stamp_of
 from reelspace.media.sources import find_videos, source_names
 from reelspace.models import named_output, open_model, open_models
@@ -39,6 +39,13 @@ from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
 from reelspace.tasks import copies as copying
 from reelspace.tasks import search as searching
+from reelspace.tasks.calibration import (
+    DEFAULT_SAMPLE,
+    Calibration,
+    calibrate,
+    read_calibration,
+    write_calibration,
+)
 
 if TYPE_CHECKING:
     from reelspace.alignment.tmk_scores import TmkStack
@@ -85,10 +92,13 @@ class Library:
         fast: read files quickly instead of exactly (see `media.open_video`). None keeps to what the library holds;
             a new one is exact.
         tmk: also keep a TMK hash of every file that is added.
+        frame_precision: what a new library keeps its frames in: ``float16``, or ``int8`` at half the size. None
+            keeps to what the library holds; a new one holds float16.
 
     Raises:
         NotALibrary: when there is none and ``create`` is off, or the folder holds something else.
         SpaceMismatch: when ``fast`` is not how the library was made.
+        InvalidArgument: when ``frame_precision`` is not how the library was made.
     """
 
     def __init__(
@@ -98,14 +108,17 @@ class Library:
         create: bool = True,
         fast: bool | None = None,
         tmk: bool = True,
+        frame_precision: Precision | None = None,
     ) -> None:
         place = Path(path) if path is not None else default_place()
-        self._store = Store.create(place) if create else Store(place)
+        self._store = Store.create(place, frame_precision=frame_precision) if create else Store(place)
+        if frame_precision is not None:
+            self._store.require_precision(frame_precision)
         held = self._store.spaces()
         made_fast = any(space.parameters.get("decoding") == "fast" for space in held.values())
         read_fast = made_fast if fast is None else fast
         self._plan = default_plan(fast=read_fast, tmk=tmk)
-        self._store.require(frames=[self._frame_space])
+        self._store.require(frames=self._frame_spaces)
 
     @property
     def path(self) -> Path:
@@ -113,8 +126,13 @@ class Library:
         return self._store.place
 
     @property
-    def _frame_space(self) -> Space:
-        return self._plan.encoder_space(0)
+    def fast(self) -> bool:
+        """Whether files are read quickly instead of exactly."""
+        return self._plan.fast
+
+    @property
+    def _frame_spaces(self) -> list[Space]:
+        return [self._plan.encoder_space(index) for index in range(len(self._plan.encoders))]
 
     # What is in it
 
@@ -243,7 +261,11 @@ class Library:
         return str(space)
 
     def export(self, output: str | os.PathLike[str], *, what: str = "frames") -> int:
-        """Writes ``frames``, ``signatures`` or ``videos`` to a ``.npz`` or ``.parquet`` file, with their space.
+        """Writes what the library holds to a ``.npz`` or ``.parquet`` file, with its space.
+
+        Args:
+            output: the file.
+            what: ``frames`` (of reelprint), ``pdqf-views``, ``signatures`` (TMK) or ``videos``.
 
         Returns:
             How many rows.
@@ -258,7 +280,7 @@ class Library:
             self._store,
             Path(output),
             what=what,
-            frames=self._frame_space,
+            frames=dict(zip(("frames", "pdqf-views"), self._frame_spaces, strict=True)),
             signatures=self._plan.signer_space(0) if self._plan.signers else None,
         )
 
@@ -480,12 +502,63 @@ class Library:
 
     # What shows the same
 
+    @property
+    def threshold(self) -> float:
+        """The lowest score of a copied segment that is reported where no other is asked for.
+
+        That of `calibrate` where it looked at the rows copies are found by now, else `copies.DEFAULT_THRESHOLD`.
+
+        Raises:
+            FormatError: when what is kept is no calibration.
+        """
+        kept = read_calibration(self.path)
+        holds = kept is not None and kept.holds_for(space.fingerprint for space in self._copy_spaces())
+        return kept.threshold if kept is not None and holds else copying.DEFAULT_THRESHOLD
+
+    def calibrate(
+        self,
+        *,
+        false_positives: float = 0.01,
+        noise: Library | None = None,
+        sample: int = DEFAULT_SAMPLE,
+        seed: int = 0,
+    ) -> Calibration:
+        """Finds the threshold for a wanted false-positive rate, and keeps it with the library.
+
+        Args:
+            false_positives: wanted share, in (0, 1), of queries without a copy for which something is reported.
+            noise: a library of videos that share nothing with this one: they are queries, too.
+            sample: how many videos, of the library and of the noise set each, are queries.
+            seed: of the sample.
+
+        Raises:
+            InvalidArgument: for a rate outside (0, 1), an empty library, or too few strangers: at least 8 videos
+                need some, unless there is a noise set.
+            SpaceMismatch: when the noise set was indexed with other settings.
+        """
+        spaces = self._copy_spaces()
+        if not spaces:
+            raise InvalidArgument(f"{self.path} holds no videos yet; add some with: reelspace index FOLDER")
+        if noise is not None:
+            noise._store.require(frames=spaces)  # noqa: SLF001
+        matrices = [self._store.frame_matrix(space) for space in spaces]
+        found = calibrate(
+            matrices,
+            noise=[noise._store.frame_matrix(space) for space in spaces] if noise is not None else (),  # noqa: SLF001
+            false_positives=false_positives,
+            sample=sample,
+            seed=seed,
+            nearest=[self._index_of(matrix) for matrix in matrices],
+        )
+        write_calibration(self.path, found)
+        return found
+
     def copies(self, *, against: Library | None = None, threshold: float | None = None) -> list[CopyGroup]:
         """Groups of files that share footage, the group with the most certain pair first.
 
         Args:
             against: look for this library's footage in that one instead of within this one.
-            threshold: lowest score of a segment; None for `tasks.copies.DEFAULT_THRESHOLD`.
+            threshold: lowest score of a segment; None for the library's own, of two libraries the higher one.
 
         Raises:
             SpaceMismatch: when the two libraries were made with different settings.
@@ -495,7 +568,9 @@ class Library:
         other._store.require(frames=mine)  # noqa: SLF001
         spaces = [space for space in mine if space in theirs]
         videos, others = self._store.videos(), other._store.videos()  # noqa: SLF001
-        found = copying.merged(self._copies_by(space, other, threshold=_threshold(threshold)) for space in spaces)
+        if threshold is None:
+            threshold = max(self.threshold, other.threshold)
+        found = copying.merged(self._copies_by(space, other, threshold=threshold) for space in spaces)
         same_bytes = [
             match
             for id_ in (videos if other is self else videos.keys() & others.keys())
@@ -539,8 +614,8 @@ class Library:
             found = copying.match(
                 sequence,
                 matrix,
-                skip=[matrix.video_ids.index(video_id)] if video_id in matrix.video_ids else [],
-                threshold=_threshold(threshold),
+                itself=matrix.video_ids.index(video_id) if video_id in matrix.video_ids else None,
+                threshold=self.threshold if threshold is None else threshold,
                 nearest=self._index_of(matrix),
             )
             opinions.append({(video_id, matrix.video_ids[index]): segments for index, segments in found})
@@ -593,12 +668,9 @@ class Library:
         return nearest
 
     def _copy_encoders(self) -> list[tuple[FrameEncoder, Space]]:
-        """What copies are found by: the rows that every file has, and reelprint's where the library holds them."""
+        """What copies are found by, as far as the library holds it."""
         held = set(self._store.spaces().values())
-        wanted = [
-            (encoder, decoded_space(encoder.space, decoding=self._plan.decoding))
-            for encoder in (*self._plan.encoders, Reelprint())
-        ]
+        wanted = zip(self._plan.encoders, self._frame_spaces, strict=True)
         return [(encoder, space) for encoder, space in wanted if space in held]
 
     def _copy_spaces(self) -> list[Space]:
@@ -647,10 +719,6 @@ def _read_by(model: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
     if isinstance(model, TorchEncoder) and (unread := model.unread(texts)):
         raise InvalidArgument(f"{model.spec.name} knows no word of {unread[0]!r}; say it in other words")
     return model.encode_text(list(texts))
-
-
-def _threshold(given: float | None) -> float:
-    return copying.DEFAULT_THRESHOLD if given is None else given
 
 
 def _named(segments: Sequence[CopySegment], query: str, reference: str) -> CopyMatch:

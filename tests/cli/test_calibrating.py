@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from reelspace.cli.calibrating_words import calibrating
 from reelspace.errors import InvalidArgument
-from reelspace.evaluation.library_calibration import library_threshold
 from reelspace.library import Library
 from reelspace.media.synthetic import render_clips, render_copies
 from reelspace.tasks.calibration import FILE_NAME
@@ -53,11 +52,11 @@ def said(*words: object) -> str:
 
 
 def test_the_threshold_is_said_and_kept(library: Path) -> None:
-    assert library_threshold(Library(library)) == DEFAULT_THRESHOLD
+    assert Library(library).threshold == DEFAULT_THRESHOLD
     document = json.loads(said("--library", library, "--false-positives", "0.2", "--json"))
     assert (document["queries"], document["videos"], document["copies"]) == (10, 10, 1)
     assert not document["extrapolated"]
-    assert document["threshold"] == pytest.approx(library_threshold(Library(library)), abs=1e-6)
+    assert document["threshold"] == pytest.approx(Library(library).threshold, abs=1e-6)
     assert Path(document["written"]) == library / FILE_NAME
     assert all(Path(pair["query"]).is_file() for pair in document["closest"])
 
@@ -80,9 +79,9 @@ def test_what_was_calibrated_for_other_vectors_is_not_used(library: Path) -> Non
     said("--library", library, "--false-positives", "0.2")
     kept = json.loads((library / FILE_NAME).read_text("utf-8"))
     (library / FILE_NAME).write_text(json.dumps({**kept, "threshold": 0.77}), "utf-8")
-    assert library_threshold(Library(library)) == 0.77
+    assert Library(library).threshold == 0.77
     (library / FILE_NAME).write_text(json.dumps({**kept, "spaces": ["another"]}), "utf-8")
-    assert library_threshold(Library(library)) == DEFAULT_THRESHOLD
+    assert Library(library).threshold == DEFAULT_THRESHOLD
 
 
 def test_a_library_may_be_its_own_noise_but_says_nothing_then(library: Path, tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from reelspace.cli.benchmarking_words import benchmark
+from reelspace.cli.calibrating_words import calibrating
+from reelspace.cli.evaluating_segments_words import evaluating_segments
+from reelspace.cli.evaluating_words import evaluating
+from reelspace.cli.kernels_words import train_kernel
 from reelspace.cli.model_words import models
+from reelspace.cli.syncing_words import sync
+from reelspace.cli.train_words import train
 from reelspace.errors import InvalidArgument, ReelspaceError
 
 __all__ = ["app", "main"]
@@ -31,9 +38,13 @@ tmk = typer.Typer(
     help="Whole-video TMK+PDQF hashes, interchangeable with ThreatExchange's tools.", no_args_is_help=True
 )
 app.add_typer(tmk, name="tmk")
-train = typer.Typer(help="Learn from your own videos.", no_args_is_help=True)
+train.command("kernel")(train_kernel)
 app.add_typer(train, name="train")
 app.add_typer(models, name="models")
+evaluating.add_typer(evaluating_segments)
+app.add_typer(evaluating, name="evaluate")
+app.add_typer(benchmark, name="benchmark")
+app.add_typer(calibrating)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 Place = Annotated[
@@ -47,7 +58,9 @@ Workers = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(min=0, max=1, show_default="the measured one", help="Lowest score of a copied stretch to report."),
+    typer.Option(
+        min=0, max=1, show_default="the library's own", help="Lowest score of a copied stretch to report."
+    ),
 ]
 Plots = Annotated[Path | None, typer.Option(help="Draw a picture of each pair into this folder.")]
 
@@ -125,6 +138,13 @@ def index(
         ),
     ] = None,
     tmk: Annotated[bool, typer.Option(help="Also keep a TMK hash of each video (264 kB each).")] = True,
+    precision: Annotated[
+        Literal["float16", "int8"] | None,
+        typer.Option(
+            show_default="as the library was made; a new one float16",
+            help="What frames are kept in. int8 takes half the room.",
+        ),
+    ] = None,
     encoders: Encoders = None,
     windows: Windows = "tiled",
     device: Device = "auto",
@@ -145,6 +165,7 @@ def index(
         keep_partial=keep_partial,
         fast=fast,
         tmk=tmk,
+        precision=precision,
         encoders=encoders or (),
         windows=windows,
         device=device,
@@ -413,6 +434,9 @@ def align(
     aligning.align(a, b, method=method, encoder=encoder, plot=plot, render=render, as_json=as_json)
 
 
+app.command()(sync)
+
+
 @tmk.command("hash")
 def tmk_hash(
     videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, folders, globs or URLs.")],
@@ -438,33 +462,13 @@ def tmk_compare(
     aligning.tmk_compare(a, b, as_json=as_json)
 
 
-@train.command("pca")
-def train_pca(
-    videos: Annotated[list[str], typer.Argument(metavar="VIDEO", help="Files, folders, globs or URLs.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the net and its whitening.")],
-    frames_per_second: Annotated[float, typer.Option(min=0.01, help="Of each video.")] = 1.0,
-    dimensions: Annotated[int | None, typer.Option(min=1, show_default="all", help="To keep.")] = None,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Learn the whitening of RMAC on your own videos; the published one is not for commercial use."""
-    from reelspace.cli import training
-
-    training.pca(
-        videos,
-        output=output,
-        frames_per_second=frames_per_second,
-        dimensions=dimensions,
-        device=device,
-        as_json=as_json,
-    )
-
-
 @app.command()
 def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="A .npz or .parquet file.")],
     library: Place = None,
-    what: Annotated[str, typer.Option(help="frames, signatures or videos.")] = "frames",
+    what: Annotated[
+        str, typer.Option(help="frames (of reelprint), pdqf-views, signatures (TMK) or videos.")
+    ] = "frames",
     as_json: Json = False,
 ) -> None:
     """Write what the library holds to one file for other tools."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from reelspace.cli.output import console, count, print_json, print_rows, shortened, shown
-from reelspace.evaluation.library_calibration import calibrate_library, noise_library
 from reelspace.library import Library
+from reelspace.store.store import RECORD_NAME
 from reelspace.tasks.calibration import FILE_NAME, Calibration
 
 __all__ = ["calibrate"]
@@ -25,8 +27,8 @@ def calibrate(
 ) -> None:
     """Runs `reelspace calibrate`."""
     place = Library(library, create=False)
-    with noise_library(noise, like=place) if noise is not None else nullcontext() as strangers:
-        found = calibrate_library(place, false_positives=false_positives, noise=strangers, sample=sample, seed=seed)
+    with _noise_library(noise, like=place) if noise is not None else nullcontext() as strangers:
+        found = place.calibrate(false_positives=false_positives, noise=strangers, sample=sample, seed=seed)
         names = _names(found, place, *([strangers] if strangers is not None else []))
     closest = [(names[pair.query], names[pair.reference], pair.score) for pair in found.closest]
     if as_json:
@@ -65,3 +67,15 @@ def _names(found: Calibration, *libraries: Library) -> dict[str, str]:
     wanted = {video for pair in found.closest for video in pair[:2]}
     entries = (entry for library in libraries for entry in library.files())
     return {entry.video_id: entry.source for entry in entries if entry.video_id in wanted}
+
+
+@contextmanager
+def _noise_library(folder: Path, *, like: Library) -> Iterator[Library]:
+    """The library in a folder, or its videos, indexed as ``like`` is for as long as they are needed."""
+    if (folder / RECORD_NAME).is_file():
+        yield Library(folder, create=False)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Library(Path(scratch) / "noise", fast=like.fast, tmk=False)
+        made.add(folder)
+        yield made

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from reelspace.cli.embedding import licence_notice
 from reelspace.cli.output import console, count, notices, print_json, print_rows, seconds, shortened, shown, size
 from reelspace.core.clips import Mode
+from reelspace.core.compact import Precision
 from reelspace.encoders.load import Dtype
 from reelspace.errors import InvalidArgument
 from reelspace.extract.events import Event, FileDone, Report
@@ -36,6 +37,7 @@ def index(
     keep_partial: bool,
     fast: bool | None,
     tmk: bool,
+    precision: Precision | None,
     encoders: Sequence[str],
     windows: Mode,
     device: str,
@@ -49,7 +51,7 @@ def index(
     sources = find_videos(paths, exclude=[library or default_place()])  # before a misspelt path makes a library
     licence_notice(encoders)
     models = open_models(encoders, windows=windows, device=device, dtype=dtype, compiled=compiled)
-    place = Library(library, fast=fast, tmk=tmk)
+    place = Library(library, fast=fast, tmk=tmk, frame_precision=precision)
     with _Watch(len(sources)).shown() as watch:
         report = place.add(
             sources,

@@ -10,7 +10,7 @@ import typer
 __all__ = ["train_kernel"]
 
 
-def train_kernel(  # noqa: PLR0917 # Typer reads a command from its signature
+def train_kernel(  # Typer reads a command from its signature
     output: Annotated[Path, typer.Option("--output", "-o", help="The kernel, a small JSON file.")],
     pairs: Annotated[
         Path | None,
@@ -35,7 +35,7 @@ def train_kernel(  # noqa: PLR0917 # Typer reads a command from its signature
         Path | None, typer.Option(help="Folder that keeps the frames' vectors for the next run.")
     ] = None,
     device: Annotated[str, typer.Option(help="Of a model: auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    as_json: Annotated[  # noqa: FBT002
+    as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
     ] = False,
 ) -> None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 __all__ = ["lasting_panes", "panes"]
 
 _STEP = 7.0  # gray levels between the two sides of an edge
-_SHARP = 1.3  # how many times as high as what goes on beside it
+_SHARP = 1.4  # how many times as high as what goes on beside it
 _LINE = 0.24  # of a side of the picture: shorter edges bound no pane
-_SUPPORT = 0.7  # of each side of a pane that must be edge
+_SUPPORT = 0.75  # of the sides of a pane, on average, that must be edge
+_LEAST_SUPPORT = 0.45  # and of each of them: a dark side on a dark background shows no edge
 _SMALLEST = 0.27  # linear size of a pane
 _LARGEST_AREA = 0.85  # of the picture: a larger pane says what the picture says
 _MOST_LINES = 8  # considered per direction
@@ -76,15 +77,18 @@ def panes(frames: NDArray[np.uint8], *, at_most: int) -> list[tuple[int, int, in
     boxes = np.stack([rows[top], rows[bottom], columns[left], columns[right]], axis=1)
     height, width = (boxes[:, 1::2] - boxes[:, ::2]).T
     along_columns, along_rows = _sums(upright[:, columns]), _sums(level[:, rows])
-    support = np.min(
+    sides = np.stack(
         [
-            (along_columns[boxes[:, 1], left] - along_columns[boxes[:, 0], left]) / height,
-            (along_columns[boxes[:, 1], right] - along_columns[boxes[:, 0], right]) / height,
             (along_rows[boxes[:, 3], top] - along_rows[boxes[:, 2], top]) / width,
             (along_rows[boxes[:, 3], bottom] - along_rows[boxes[:, 2], bottom]) / width,
+            (along_columns[boxes[:, 1], left] - along_columns[boxes[:, 0], left]) / height,
+            (along_columns[boxes[:, 1], right] - along_columns[boxes[:, 0], right]) / height,
         ],
-        axis=0,
+        axis=1,
     )
+    inner = (boxes != 0) & (boxes != side)  # the others are the picture's own edges
+    support = np.where(inner, sides, 0).sum(axis=1) / np.maximum(inner.sum(axis=1), 1)
+    support[sides.min(axis=1) < _LEAST_SUPPORT] = 0
     support[height * width > _LARGEST_AREA * side * side] = 0
     chosen: list[tuple[int, int, int, int]] = []
     for index in np.argsort(-support, kind="stable"):

@@ -21,6 +21,7 @@ from reelspace.core.space import Space
 from reelspace.encoders.encoder import FrameEncoder
 from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.extract.clips import Reading
 from reelspace.store.rows import Signature
 
@@ -148,5 +149,5 @@ def descriptor_of(signature: Signature) -> TmkDescriptor:
 
 
 def default_plan(*, fast: bool = False, tmk: bool = True) -> Plan:
-    """What `index` makes of every file: rows that find copies and, with ``tmk``, a TMK hash."""
-    return Plan((PdqfViews(),), (TmkSigner(fast=fast),) if tmk else (), fast=fast)
+    """What `index` makes of every file: rows that find copies, of two encoders, and with ``tmk`` a TMK hash."""
+    return Plan((Reelprint(), PdqfViews()), (TmkSigner(fast=fast),) if tmk else (), fast=fast)

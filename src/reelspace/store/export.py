@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from reelspace.store.store import Store
 __all__ = ["export"]
 
 
-def export(store: Store, output: Path, *, what: str, frames: Space, signatures: Space | None) -> int:
+def export(store: Store, output: Path, *, what: str, frames: Mapping[str, Space], signatures: Space | None) -> int:
     """Writes one kind of thing to a ``.npz`` or ``.parquet`` file; the space of vectors goes with them.
 
-    ``frames``: source, video_id, time_seconds, view, weight, vector, a row per described view of a frame.
+    The names in ``frames``: source, video_id, time_seconds, view, weight, vector, a row per described view of a
+    frame.
     ``signatures``: source, video_id, frame_count, average, cosines, sines, a row per video.
     ``videos``: source, video_id and what the container says, a row per video.
 
@@ -33,7 +35,7 @@ def export(store: Store, output: Path, *, what: str, frames: Space, signatures: 
         InvalidArgument: when the folder of ``output`` is not there.
     """
     kinds: dict[str, Callable[[], tuple[Columns, Space | None]]] = {
-        "frames": lambda: (_frames(store, frames), frames),
+        **{name: partial(_frames, store, space) for name, space in frames.items()},
         "signatures": lambda: (_signatures(store, signatures or "tmk"), signatures),
         "videos": lambda: (_videos(store), None),
     }
@@ -44,16 +46,17 @@ def export(store: Store, output: Path, *, what: str, frames: Space, signatures: 
     return write_columns(output, columns, space)
 
 
-def _frames(store: Store, space: Space) -> Columns:
+def _frames(store: Store, space: Space) -> tuple[Columns, Space]:
     matrix = store.frame_matrix(space)
     rows_each = np.diff(matrix.bounds)
-    return {
+    columns = {
         **_repeated(store, matrix.video_ids, rows_each),
         "time_seconds": matrix.times_seconds,
         "view": matrix.views,
         "weight": matrix.weights,
         "vector": matrix.vectors,
     }
+    return columns, space
 
 
 def _signatures(store: Store, space: Space | str) -> Columns:

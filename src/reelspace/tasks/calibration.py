@@ -36,6 +36,7 @@ from threadpoolctl import threadpool_limits
 from reelspace.core.machine import available_cores
 from reelspace.core.sequence import FrameMatrix
 from reelspace.errors import FormatError, InvalidArgument
+from reelspace.tasks.cohort import Cohort
 from reelspace.tasks.copies import Nearest, match
 
 __all__ = [
@@ -229,7 +230,7 @@ def strangers_in(
     found: dict[str, dict[str, float]] = {}
     frontier = sampled
     while frontier:
-        scores = _at_once(lambda video: search(video, skip={video}), frontier)
+        scores = _at_once(partial(search, skip=()), frontier)
         found.update(zip(frontier, scores, strict=True))
         related = {other for of_video in scores for other, score in of_video.items() if score >= copies_from}
         frontier = sorted(related - found.keys())
@@ -354,11 +355,12 @@ class _Rows(NamedTuple):
     matrices: Sequence[FrameMatrix]
     places: Sequence[Mapping[str, int]]
     ids: frozenset[str]
+    cohorts: Sequence[Cohort]
 
     @classmethod
     def of(cls, matrices: Sequence[FrameMatrix]) -> _Rows:
         places = [{video_id: place for place, video_id in enumerate(matrix.video_ids)} for matrix in matrices]
-        return cls(matrices, places, frozenset[str]().union(*places))
+        return cls(matrices, places, frozenset[str]().union(*places), [Cohort.of(matrix) for matrix in matrices])
 
 
 def _scores(
@@ -372,13 +374,26 @@ def _scores(
     """The score of each reference that anything at all was found in; of several encoders the highest."""
     indexes = nearest or [None] * len(references.matrices)
     best: dict[str, float] = {}
-    for mine, places, theirs, their_places, index in zip(
-        queries.matrices, queries.places, references.matrices, references.places, indexes, strict=True
+    for mine, places, theirs, their_places, cohort, index in zip(
+        queries.matrices,
+        queries.places,
+        references.matrices,
+        references.places,
+        references.cohorts,
+        indexes,
+        strict=True,
     ):
         if video not in places:  # it was indexed without this encoder
             continue
-        skipped = [their_places[other] for other in skip if other in their_places]
-        for found in match(mine.sequence(places[video]), theirs, skip=skipped, threshold=0.0, nearest=index):
+        for found in match(
+            mine.sequence(places[video]),
+            theirs,
+            itself=their_places.get(video),
+            skip=[their_places[other] for other in skip if other in their_places],
+            threshold=0.0,
+            nearest=index,
+            cohort=cohort,
+        ):
             other = theirs.video_ids[found.reference]
             best[other] = max(best.get(other, 0.0), found.segments[0].score)
     return best

@@ -39,6 +39,7 @@ from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.encoders.models import pdqf_views
 from reelspace.errors import InvalidArgument
+from reelspace.tasks.cohort import Cohort
 
 __all__ = [
     "DEFAULT_THRESHOLD",
@@ -75,6 +76,9 @@ Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64
 """An index: (search vectors (n, D), k) -> rows of the reference matrix (n, k), and their cosines (n, k)."""
 
 
+Strangers: TypeAlias = Callable[..., float]
+"""`reelspace.tasks.cohort.Standing.deviations` for one reference."""
+
 Pair: TypeAlias = tuple[str, str]
 """Content ids of two videos: of the query and of the reference."""
 
@@ -102,12 +106,14 @@ class Curve(NamedTuple):
         frames: evidence per doubling of its independent frames.
         spread: evidence lost per unit of the inverse root of its frames' spread.
         intercept: evidence of a segment of similarity 0 and one frame.
+        deviations: evidence per standard deviation by which it stands out among strangers (`Cohort`).
     """
 
     similarity: float
     frames: float
     spread: float
     intercept: float
+    deviations: float = 0.0
 
 
 # Fitted on the candidates of edited and of unedited clips (`benchmarks/copies_quality.py`, tuning half), the
@@ -118,6 +124,9 @@ _PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 4.5)
 # of the frames on the tuning half: made-up frames are more independent than real ones. The intercept is lowered by
 # 6: strangers are many, and on the tuning half takes of one room were liker than made-up strangers.
 _REELPRINT = Curve(7.08, 5.5, 0.0, -10.49 - 6.0)
+
+# Heavier edits leave little similarity, but still far more than any stranger has: fitted on the tuning half.
+_REELPRINT_AMONG_STRANGERS = Curve(0.46, 1.04, 0.0, -20.11 - 2.0, deviations=8.36)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,7 @@ class _Encoded:
         threshold: similarity at which a frame pair speaks for a copy; segments are sought at this level.
         best_frames: a candidate is judged by its best few frames: a copy may be short.
         curve: of the segments' scores.
+        among_strangers: another curve that knows how the segment stands out in the library; the surer one counts.
     """
 
     looks: Callable[[], Sequence[Look]]
@@ -137,6 +147,7 @@ class _Encoded:
     threshold: float
     best_frames: int
     curve: Curve
+    among_strangers: Curve | None = None
 
 
 def _encoded(space: Space) -> _Encoded:
@@ -144,12 +155,16 @@ def _encoded(space: Space) -> _Encoded:
     plain = _Encoded(lambda: (Look.plain(space.dimensions),), lambda _look, _step: [], 0.45, 4, _PDQF_VIEWS)
     encoders = {
         "pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near, 0.45, 4, _PDQF_VIEWS),
-        "reelprint": replace(plain, threshold=0.6, best_frames=2, curve=_REELPRINT),
+        "reelprint": replace(
+            plain, threshold=0.5, best_frames=2, curve=_REELPRINT, among_strangers=_REELPRINT_AMONG_STRANGERS
+        ),
     }
     return encoders.get(space.name, plain)
 
 
-def same_footage(similarity: float, *, frames: float, spread: float, curve: Curve = _PDQF_VIEWS) -> float:
+def same_footage(
+    similarity: float, *, frames: float, spread: float, deviations: float = 0.0, curve: Curve = _PDQF_VIEWS
+) -> float:
     """The chance in [0, 1] that a segment is the same footage.
 
     Args:
@@ -157,12 +172,14 @@ def same_footage(similarity: float, *, frames: float, spread: float, curve: Curv
         frames: how many independent frames agree (`independent_frames`): a still picture is one, however long.
         spread: over how many numbers the frames' energy is spread (`Similarity.query_spread`): strangers'
             similarity varies like its inverse root.
+        deviations: by how many standard deviations it exceeds the similarity of strangers.
         curve: of the encoder.
     """
     evidence = (
         -curve.similarity * math.log(1.0 - min(similarity, _SURE))
         + curve.frames * math.log2(max(frames, 1.0))
         - curve.spread / math.sqrt(max(spread, 1.0))
+        + curve.deviations * deviations
         + curve.intercept
     )
     return 1.0 / (1.0 + math.exp(-min(max(evidence, -30.0), 30.0)))
@@ -196,13 +213,16 @@ def find_copies(
     searched = queries if references is None else references
     # By length, then by id: matrices of other encoders put the same video of a pair first.
     order = np.lexsort((np.array(queries.video_ids, dtype=str), queries.durations_seconds)).tolist()
+    cohort = Cohort.of(searched)
 
     def matches(place: int) -> list[Found]:
         index = order[place]
         found = match(
             queries.sequence(index),
             searched,
-            skip=order[: place + 1] if references is None else (),  # shorter ones have looked for this one already
+            itself=index if references is None else None,
+            skip=order[:place] if references is None else (),  # shorter ones have looked for this one already
+            cohort=cohort,
             threshold=threshold,
             k=k,
             method=method,
@@ -220,15 +240,28 @@ def match(
     query: FrameSequence,
     references: FrameMatrix,
     *,
+    itself: int | None = None,
     skip: Sequence[int] = (),
     threshold: float = DEFAULT_THRESHOLD,
     k: int = 20,
     method: str = "hough",
     nearest: Nearest | None = None,
+    cohort: Cohort | None = None,
 ) -> list[Match]:
     """Where among the references the query's footage is, best first.
 
-    ``skip`` names videos of ``references`` that are not looked at. For the rest, and for errors, see `find_copies`.
+    For what is not said here, and for errors, see `find_copies`.
+
+    Args:
+        query: of the space of the references.
+        references: may be memory-mapped.
+        itself: number of the query among the references, where it is one of them: not looked at, and no stranger.
+        skip: numbers of others that are not looked at.
+        threshold: as in `find_copies`.
+        k: likewise.
+        method: likewise.
+        nearest: likewise.
+        cohort: of the references, where many queries share it.
     """
     references.space.require(query.space, where="the reference matrix")
     if not 0 <= threshold <= 1:
@@ -238,10 +271,13 @@ def match(
     encoded = _encoded(query.space)
     looks = encoded.looks()
     rows = frame_rows(query)
+    unseen = [*skip, *([] if itself is None else [itself])]
+    candidates = _candidates(rows, references, looks, encoded.best_frames, k=k, skip=unseen, nearest=nearest)
+    standing = None
+    if encoded.among_strangers and candidates:
+        standing = (cohort or Cohort.of(references)).standing(rows, itself=itself)
     found: list[Match] = []
-    for index, best_looks in _candidates(
-        rows, references, looks, encoded.best_frames, k=k, skip=skip, nearest=nearest
-    ):
+    for index, best_looks in candidates:
         reference = references.sequence(index)
         segments = _segments(
             (rows, query.duration_seconds),
@@ -249,6 +285,7 @@ def match(
             [looks[i] for i in best_looks],
             encoded,
             method=method,
+            strangers=None if standing is None else partial(standing.deviations, reference=index),
         )
         kept = tuple(segment for segment in segments if segment.score >= threshold)
         if kept:
@@ -457,13 +494,16 @@ def _segments(
     encoded: _Encoded,
     *,
     method: str,
+    strangers: Strangers | None = None,
 ) -> list[CopySegment]:
     """The scored segments of one pair, best first; long videos tile by tile, pieces of one segment joined."""
     found = [
         segment
         for q in _tiles(query[0])
         for r in _tiles(reference[0])
-        for segment in _tile_segments((q, query[1]), (r, reference[1]), looks, encoded, method=method)
+        for segment in _tile_segments(
+            (q, query[1]), (r, reference[1]), looks, encoded, method=method, strangers=strangers
+        )
     ]
     return sorted(_joined(found), key=lambda segment: -segment.score)
 
@@ -482,16 +522,17 @@ def _tile_segments(
     encoded: _Encoded,
     *,
     method: str,
+    strangers: Strangers | None,
 ) -> list[CopySegment]:
     """Stages 2 and 3 for one pair, or for one tile of it."""
-    look = _fitted_look(query, reference, looks, encoded, method=method)
+    look = _fitted_look(query, reference, looks, encoded, method=method, strangers=strangers)
     if look is None:
         return []
     seen = similarity(query[0], reference[0], look)
     return [
         replace(
             segment,
-            score=_score(segment, seen, query[0], reference[0], look, encoded=encoded),
+            score=_score(segment, seen, query[0], reference[0], look, encoded=encoded, strangers=strangers),
             mirrored=look.mirrored,
             rotation_degrees=look.rotation_degrees,
         )
@@ -512,6 +553,7 @@ def _fitted_look(
     encoded: _Encoded,
     *,
     method: str,
+    strangers: Strangers | None = None,
 ) -> Look | None:
     """The look that shows most in common, fitted to the best stretch; None when there is no hope of one."""
     find = partial(find_segments, query_seconds=query[1], reference_seconds=reference[1], method=method)
@@ -527,10 +569,8 @@ def _fitted_look(
         return None
     _, look, segment = max(proposals, key=lambda proposal: proposal[0])
     hoped = replace(segment, score=min(segment.score + _REGISTRATION_GAIN, 1.0))
-    if (
-        _score(hoped, similarity(query[0], reference[0], look), query[0], reference[0], look, encoded=encoded)
-        < _HOPELESS
-    ):
+    seen = similarity(query[0], reference[0], look)
+    if _score(hoped, seen, query[0], reference[0], look, encoded=encoded, strangers=strangers) < _HOPELESS:
         return None
     return _registered(query[0], reference[0], look, segment, encoded)
 
@@ -571,24 +611,29 @@ def _score(
     look: Look,
     *,
     encoded: _Encoded,
+    strangers: Strangers | None,
 ) -> float:
     """`same_footage` of a segment whose score still is a similarity."""
     shown = (seen.query_times >= segment.query.start) & (seen.query_times < segment.query.end)
     columns = (seen.reference_times >= segment.reference.start) & (seen.reference_times < segment.reference.end)
     if not (shown.any() and columns.any()):  # a stretch between two samples: nothing to judge it by
         return 0.0
-    return same_footage(
-        segment.score,
-        frames=min(
-            independent_frames(rows, mapping, start_seconds=span.start, end_seconds=span.end)
-            for rows, mapping, span in (
-                (query, look.of_query, segment.query),
-                (reference, look.of_reference, segment.reference),
-            )
-        ),
-        spread=math.sqrt(seen.query_spread[shown].mean() * seen.reference_spread[columns].mean()),
-        curve=encoded.curve,
+    frames = min(
+        independent_frames(rows, mapping, start_seconds=span.start, end_seconds=span.end)
+        for rows, mapping, span in (
+            (query, look.of_query, segment.query),
+            (reference, look.of_reference, segment.reference),
+        )
     )
+    spread = math.sqrt(seen.query_spread[shown].mean() * seen.reference_spread[columns].mean())
+    score = same_footage(segment.score, frames=frames, spread=spread, curve=encoded.curve)
+    if strangers is None or encoded.among_strangers is None:
+        return score
+    apart = strangers(segment.score, span=segment.query)
+    stands_out = same_footage(
+        segment.score, frames=frames, spread=spread, deviations=apart, curve=encoded.among_strangers
+    )
+    return max(score, stands_out)
 
 
 def _joined(segments: list[CopySegment]) -> list[CopySegment]:
