@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from reelspace.alignment.correlation import Correlation, correlations, fused, proposals, track
+from reelspace.alignment.kernel_file import LearnedKernel, read_kernel
+from reelspace.alignment.methods import LEARNED
 from reelspace.alignment.offsets import METHODS as OFFSET_METHODS
 from reelspace.alignment.offsets import align_sequences
+from reelspace.alignment.timeline import Proposal
 from reelspace.alignment.tmk import TmkDescriptor, read_tmk
 from reelspace.alignment.tmk_scores import TmkMatch, compare_tmk
 from reelspace.core.machine import available_cores
@@ -25,8 +28,9 @@ from reelspace.core.results import Alignment, CopySegment
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
 from reelspace.core.video import Video
-from reelspace.encoders.models.pdqf import Pdqf
 from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.encoders.models.reelprint import Reelprint
+from reelspace.encoders.own_times import FRAMES_PER_SECOND, timing_encoders
 from reelspace.encoders.spec import EncoderSpec
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
 from reelspace.extract.encode import encode_videos
@@ -37,16 +41,21 @@ from reelspace.media.sources import find_videos
 from reelspace.models import open_model
 from reelspace.tasks import copies
 
-__all__ = ["ALIGN_METHODS", "Pair", "Side", "align", "tmk_compare", "tmk_hash", "tmk_hashes"]
+__all__ = ["ALIGN_METHODS", "Pair", "Side", "align", "kernel_of", "tmk_compare", "tmk_hash", "tmk_hashes"]
 
-ALIGN_METHODS = ("auto", *OFFSET_METHODS, "segments")
-"""``tmk``, ``tmk-poullot`` and ``cte`` take one offset for the whole of both, by every frame. ``segments`` takes
-that of the best copied stretch, which may be cropped, bordered, mirrored or a part of either. ``auto`` takes what
-``tmk`` says where it is sure and agrees with the best stretch to a second, else the stretch."""
+ALIGN_METHODS = ("auto", "correlation", *OFFSET_METHODS, LEARNED, "segments")
+"""All but ``segments`` give one offset for the whole of both. ``correlation`` goes by what changes from frame to
+frame (`alignment.correlation`), the others by what the frames show (`alignment.offsets`; ``lamv`` by a learned
+kernel). ``segments`` takes the offset of the best copied stretch, which may be cropped, bordered, mirrored or a
+part of either. ``auto`` takes what ``correlation`` says where that is more likely right than not, else its peak
+beside the best stretch."""
 
-_NEAR_SECONDS = 1.0
-_WEAK = 0.2  # score of `tmk` under which its curve is mostly what the rest of a long film adds
+_LIKELY = 0.5
+_NEAR_SECONDS = 1.0  # of the best stretch, within which a peak is looked for: stretches of loops are off by more
+_SAME_SPEED = 0.03  # a stretch played at another speed than this has no single offset
+_ROWS_EVERY_SECONDS = 0.2  # frames that copies are found by
 _PICTURE_ROWS = 800
+_CALIBRATED = ["reelprint", "pdqf"]  # the descriptors whose peaks have probabilities
 
 
 def align(
@@ -56,6 +65,7 @@ def align(
     method: str = "auto",
     threshold: float | None = None,
     encoder: str | EncoderSpec | Model | None = None,
+    kernel: LearnedKernel | str | os.PathLike[str] | None = None,
 ) -> Alignment:
     """How two videos line up in time; each is decoded once.
 
@@ -66,17 +76,38 @@ def align(
         b: path or URL.
         method: a name in `ALIGN_METHODS`.
         threshold: least score of the copied segments that come along; None for `tasks.copies.DEFAULT_THRESHOLD`.
-        encoder: a model of pictures whose frames give the offset instead of PDQF's: a name of the catalog such as
-            ``sscd-disc-mixup`` or ``rmac-resnet34``, or what `open_model` gave.
+        encoder: a model of pictures whose frames give the offset instead of reelprint's and PDQF's: a name of the
+            catalog such as ``sscd-disc-mixup`` or ``rmac-resnet34``, or what `open_model` gave. There is no
+            confidence then.
+        kernel: of the method ``lamv``: a file that `reelspace train kernel` wrote, or what `read_kernel` gave.
 
     Raises:
         UnknownName: for another method, or encoder.
         MediaError: when one of the files cannot be read.
-        InvalidArgument: for ``segments`` when the two share no footage.
+        InvalidArgument: for ``segments`` when the two share no footage; for ``lamv`` without a kernel, and for a
+            kernel with another method.
+        FormatError: when the kernel's file is none.
+    """
+    kernel = kernel_of(method, kernel)
+    return Pair.read(a, b, encoder=encoder).align(method=method, threshold=threshold, kernel=kernel)
+
+
+def kernel_of(method: str, kernel: LearnedKernel | str | os.PathLike[str] | None) -> LearnedKernel | None:
+    """The learned kernel that a method goes by, so that wrong words are refused before anything is decoded.
+
+    Raises:
+        UnknownName: for another method.
+        InvalidArgument: for ``lamv`` without a kernel, and for a kernel with another method.
+        FormatError: when the file is none.
     """
     if method not in ALIGN_METHODS:
         raise UnknownName("alignment method", method, ALIGN_METHODS)
-    return Pair.read(a, b, encoder=encoder).align(method=method, threshold=threshold)
+    if (method == LEARNED) != (kernel is not None):
+        raise InvalidArgument(
+            f"the method {LEARNED!r} goes by a learned kernel, and only that one does: give both or neither; "
+            "`reelspace train kernel` writes one"
+        )
+    return kernel if kernel is None or isinstance(kernel, LearnedKernel) else read_kernel(kernel)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,14 +117,14 @@ class Side:
     Attributes:
         video: what the container says.
         duration_seconds: as the pictures bear it out.
-        frames: one vector per picture, which give one offset for the whole.
-        rows: what copied stretches are found by.
+        frames: its descriptors that give one offset for the whole.
+        rows: its descriptors that copied stretches are found by.
     """
 
     video: Video
     duration_seconds: float
-    frames: FrameSequence
-    rows: FrameSequence
+    frames: tuple[FrameSequence, ...]
+    rows: tuple[FrameSequence, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +132,8 @@ class Pair:
     """Two videos, decoded once, ready for every question about the two.
 
     Attributes:
-        a: of A: the frames that give one offset for the whole (PDQF's, 15 per second, unless another encoder was
-            asked for), and the rows copies are found by.
+        a: of A: reelprint and PDQF of frames at their own times (or what another encoder made), and the rows copies
+            are found by, of PDQF with views and of reelprint.
         b: likewise of B.
     """
 
@@ -125,7 +156,7 @@ class Pair:
         """
         if encoder is not None:
             return cls._read_with(encoder, a, b)
-        plan = Plan(encoders=(Pdqf(), PdqfViews()))
+        plan = Plan(encoders=(*timing_encoders(), PdqfViews()))
         sources = [_one_video(path) for path in (a, b)]
         threads = max(1, available_cores() // 2)
         with _decoders(2) as (pool, go_on):
@@ -133,7 +164,9 @@ class Pair:
             def one(source: str) -> Side:
                 # Nobody asks for the content id, so the file is not read for it.
                 made = fingerprint(source, plan, video_id=source, threads=threads, on_progress=go_on)
-                return Side(made.video, made.duration_seconds, *made.sequences)
+                reelprint, pdqf, views = made.sequences
+                rows = (views, _every(_ROWS_EVERY_SECONDS, reelprint))
+                return Side(made.video, made.duration_seconds, (reelprint, pdqf), rows)
 
             return cls(*pool.map(one, sources))
 
@@ -149,41 +182,47 @@ class Pair:
             )
         sources = [_one_video(path) for path in (a, b)]
         sides: dict[str, Side] = {}
-        for outcome in encode_videos(sources, [model], encoders=(PdqfViews(),)):
+        for outcome in encode_videos(sources, [model], encoders=(PdqfViews(), Reelprint())):
             if isinstance(outcome, MediaError):
                 raise outcome
             length = outcome.duration_seconds
             rows = rows_of(model, outcome.made[0], model.outputs[0], decoding="exact", duration_seconds=length)
             if isinstance(rows, FrameSequence):
-                sides[outcome.source] = Side(outcome.video, length, rows, outcome.sequences[0])
+                sides[outcome.source] = Side(outcome.video, length, (rows,), outcome.sequences)
         return cls(*(sides[source] for source in sources))
 
-    def align(self, *, method: str = "auto", threshold: float | None = None) -> Alignment:
+    def align(
+        self, *, method: str = "auto", threshold: float | None = None, kernel: LearnedKernel | None = None
+    ) -> Alignment:
         """The offset by one method, with the copied segments beside it; arguments and errors as in `align`."""
-        if method not in ALIGN_METHODS:
-            raise UnknownName("alignment method", method, ALIGN_METHODS)
+        kernel = kernel_of(method, kernel)
         segments = self.segments(threshold=threshold)
-        if method == "segments":
-            return self._by_segments(segments)
-        whole = align_sequences(self.a.frames, self.b.frames, method="tmk" if method == "auto" else method)
-        if method == "auto" and segments:
-            by_segments = self._by_segments(segments)
-            agree = abs(whole.offset_seconds - by_segments.offset_seconds) <= _NEAR_SECONDS
-            if not agree or whole.score < _WEAK:
-                return by_segments
-        return replace(whole, segments=tuple(segments))
+        (found,) = correlations([track(self.a.frames), track(self.b.frames)])
+        if method == "auto":
+            answer = self._auto(found, segments)
+        elif method == "correlation":
+            answer = self._by_correlation(found, proposals(found))
+        elif method == "segments":
+            answer = self._by_segments(found, segments)
+        else:
+            answer = self._by_frames(found, kernel or method)
+        calibrated = [sequence.space.name for sequence in self.a.frames] == _CALIBRATED
+        return replace(answer, segments=tuple(segments), confidence=answer.confidence if calibrated else None)
 
     def segments(self, *, threshold: float | None = None) -> list[CopySegment]:
         """Stretches of A (query) that show stretches of B (reference), best first."""
         least = copies.DEFAULT_THRESHOLD if threshold is None else threshold
-        return [s for s in copies.compare(self.a.rows, self.b.rows) if s.score >= least]
+        opinions = [{("a", "b"): copies.compare(a, b)} for a, b in zip(self.a.rows, self.b.rows, strict=True)]
+        return [s for segments in copies.merged(opinions).values() for s in segments if s.score >= least]
 
     def similarity(self) -> NDArray[np.float32]:
         """Frame against frame, float32 (Ta, Tb), thinned to about 800 frames of either.
 
-        Under the look (crop, mirroring, turn) that shows most in common.
+        By reelprint, which sees the same picture in crops, borders and mirror images.
         """
-        return copies.best_similarity(*(_thinned(side.rows) for side in (self.a, self.b))).matrix
+        sides = (side.rows[-1] for side in (self.a, self.b))
+        thinned = (_every(max(s.duration_seconds / _PICTURE_ROWS, _ROWS_EVERY_SECONDS), s) for s in sides)
+        return copies.best_similarity(*thinned).matrix
 
     def plot(self, alignment: Alignment, path: str | os.PathLike[str]) -> Path:
         """Draws similarity, segments and the score of every offset.
@@ -203,39 +242,65 @@ class Pair:
             name_b=os.path.basename(self.b.video.source),  # noqa: PTH119
         )
 
-    def _by_segments(self, segments: list[CopySegment]) -> Alignment:
+    def _auto(self, found: Correlation, segments: list[CopySegment]) -> Alignment:
+        proposed = proposals(found)
+        if proposed and (proposed[0].probability >= _LIKELY or not segments):
+            return self._by_correlation(found, proposed)
+        if not segments:
+            return self._by_frames(found, "tmk")
+        best = segments[0]
+        if abs(best.speed - 1.0) <= _SAME_SPEED:
+            beside = proposals(found.around(_offset_seconds(best), _NEAR_SECONDS))
+            if beside:
+                answer = self._by_correlation(found, beside)
+                return replace(answer, confidence=best.score * beside[0].probability)
+        return self._by_segments(found, segments)
+
+    def _by_correlation(self, found: Correlation, proposed: Sequence[Proposal]) -> Alignment:
+        if not proposed:
+            raise InvalidArgument(
+                f"nothing changes in {self.a.video.source} as it does in {self.b.video.source}, so no correlation "
+                "gives an offset; try the method 'tmk'"
+            )
+        return self._at("correlation", proposed[0].offset_seconds, found, proposed[0].probability)
+
+    def _by_segments(self, found: Correlation, segments: list[CopySegment]) -> Alignment:
         if not segments:
             raise InvalidArgument(
                 f"{self.a.video.source} and {self.b.video.source} share no footage, so no segment gives an offset; "
                 "try the method 'tmk'"
             )
-        seconds = segments[0].query.middle - segments[0].reference.middle
-        offsets, curve = self._diagonals()
+        seconds = _offset_seconds(segments[0])
+        return self._at("segments", seconds, found, _confidence(found, seconds))
+
+    def _by_frames(self, found: Correlation, method: str | LearnedKernel) -> Alignment:
+        rate = FRAMES_PER_SECOND if isinstance(method, str) else method.frames_per_second
+        sides = (fused(side.frames, frames_per_second=rate) for side in (self.a, self.b))
+        whole = align_sequences(*sides, method=method, frames_per_second=rate)
+        return replace(whole, confidence=_confidence(found, whole.offset_seconds))
+
+    def _at(self, method: str, seconds: float, found: Correlation, confidence: float) -> Alignment:
         covered = Span(0.0, self.a.duration_seconds).intersection(Span(seconds, seconds + self.b.duration_seconds))
         return Alignment(
             offset_seconds=seconds,
-            score=float(np.interp(seconds, offsets, curve)),
+            score=float(np.interp(seconds, found.offsets_seconds, found.curve)),
             overlap_a=covered,
             overlap_b=covered.shifted(-seconds) if covered else None,
-            offsets_seconds=offsets,
-            curve=curve,
-            method="segments",
-            segments=tuple(segments),
+            offsets_seconds=found.offsets_seconds,
+            curve=found.curve,
+            method=method,
+            confidence=confidence,
         )
 
-    def _diagonals(self) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Offsets in seconds, and at each the mean similarity of frames that meet, over the most that can meet."""
-        seen = copies.best_similarity(*(_thinned(side.rows) for side in (self.a, self.b)))
-        apart = seen.query_times[:, None] - seen.reference_times
-        step = max(
-            float(np.median(np.diff(t))) if len(t) > 1 else 1.0 for t in (seen.query_times, seen.reference_times)
-        )
-        bins = np.rint(apart / step).astype(np.int64).reshape(-1)
-        lowest = int(bins.min())
-        sums = np.bincount(bins - lowest, seen.matrix.reshape(-1).astype(np.float64))
-        most = np.bincount(bins - lowest).max()
-        offsets = (np.arange(len(sums)) + lowest) * np.float64(step)
-        return offsets, (sums / most).astype(np.float32)
+
+def _offset_seconds(segment: CopySegment) -> float:
+    return segment.query.middle - segment.reference.middle
+
+
+def _confidence(found: Correlation, seconds: float) -> float:
+    """What the correlation says of an offset that another method gave."""
+    beside = proposals(found, near=[seconds])
+    return beside[0].probability if beside else 0.0
 
 
 def tmk_hash(video: str | os.PathLike[str], *, fast: bool = False) -> TmkDescriptor:
@@ -334,9 +399,11 @@ def _one_video(path: str | os.PathLike[str]) -> str:
     return found[0]
 
 
-def _thinned(sequence: FrameSequence) -> FrameSequence:
+def _every(seconds: float, sequence: FrameSequence) -> FrameSequence:
+    """Of a sequence the frames on screen at every so many seconds, at their own times still."""
     times, frame = np.unique(sequence.times_seconds, return_inverse=True)
-    keep = frame % math.ceil(max(len(times), 1) / _PICTURE_ROWS) == 0
+    on_screen = np.searchsorted(times, np.arange(0.0, sequence.duration_seconds, seconds), side="right") - 1
+    keep = np.isin(frame, on_screen)
     return FrameSequence(
         sequence.times_seconds[keep],
         sequence.vectors[keep],

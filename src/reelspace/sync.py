@@ -19,9 +19,7 @@ from reelspace.alignment.offsets import align_sequences
 from reelspace.alignment.timeline import Link, Timeline, Unplaced, solve_timeline
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
-from reelspace.encoders.models.pdqf import Pdqf
-from reelspace.encoders.models.reelprint import Reelprint
-from reelspace.encoders.own_times import AtOwnTimes
+from reelspace.encoders.own_times import FRAMES_PER_SECOND, timing_encoders
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
 from reelspace.extract.encode import Encoded, encode_videos
 from reelspace.media.sources import find_videos
@@ -31,8 +29,6 @@ __all__ = ["SYNC_METHODS", "LeftOut", "PairOffset", "Recording", "Sync", "synchr
 SYNC_METHODS = ("correlation", *OFFSET_METHODS)
 """Where the offsets of a pair come from. ``correlation`` goes by reelprint and PDQF of what changes; the others are
 the curves of `alignment.offsets` over both side by side, and their peaks are judged by the same correlation."""
-
-_FRAMES_PER_SECOND = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +142,8 @@ def synchronise(
     read: dict[str, _Read] = {}
     unreadable: dict[str, str] = {}
     with threadpool_limits(limits=1, user_api="blas"):  # one thread per file fills the cores already
-        encoders = tuple(
-            AtOwnTimes(encoder, _FRAMES_PER_SECOND) for encoder in (Reelprint(_FRAMES_PER_SECOND), Pdqf())
-        )
         for outcome in encode_videos(
-            sources, [], encoders=encoders, workers=workers, keep_partial=True, on_progress=on_progress
+            sources, [], encoders=timing_encoders(), workers=workers, keep_partial=True, on_progress=on_progress
         ):
             if isinstance(outcome, MediaError):
                 unreadable[outcome.source] = outcome.reason
@@ -180,8 +173,8 @@ class _Read:
 
     @classmethod
     def of(cls, encoded: Encoded, *, keep_frames: bool) -> _Read:
-        made = track(encoded.sequences, frames_per_second=_FRAMES_PER_SECOND)
-        frames = fused(encoded.sequences, frames_per_second=_FRAMES_PER_SECOND) if keep_frames else None
+        made = track(encoded.sequences, frames_per_second=FRAMES_PER_SECOND)
+        frames = fused(encoded.sequences, frames_per_second=FRAMES_PER_SECOND) if keep_frames else None
         return cls(encoded.duration_seconds, made, frames)
 
 
@@ -192,7 +185,7 @@ def _links(recordings: Sequence[_Read], method: str) -> list[Link]:
         a, b = recordings[found.first].frames, recordings[found.second].frames
         near = None
         if a is not None and b is not None:
-            other = align_sequences(a, b, method=method, frames_per_second=_FRAMES_PER_SECOND)
+            other = align_sequences(a, b, method=method, frames_per_second=FRAMES_PER_SECOND)
             near = [float(other.offsets_seconds[i]) for i in peaks(other.curve, other.offsets_seconds)]
         links.append(Link(found.first, found.second, proposals(found, near=near)))
     return links

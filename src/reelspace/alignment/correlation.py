@@ -72,6 +72,16 @@ class Correlation:
     shared_seconds: NDArray[np.float32]
     step_seconds: float
 
+    def around(self, offset_seconds: float, within_seconds: float) -> Correlation:
+        """Only the offsets near one: what is to be said of the pair when that much is known."""
+        near = np.abs(self.offsets_seconds - offset_seconds) <= within_seconds
+        return replace(
+            self,
+            offsets_seconds=self.offsets_seconds[near],
+            curve=self.curve[near],
+            shared_seconds=self.shared_seconds[near],
+        )
+
 
 def track(sequences: Sequence[FrameSequence], *, frames_per_second: float = 20.0) -> Track:
     """What changes in one recording, by one or more descriptors of it side by side.
@@ -87,7 +97,8 @@ def track(sequences: Sequence[FrameSequence], *, frames_per_second: float = 20.0
     """
     clock = _clock(sequences, frames_per_second)
     parts = [
-        _changes(*_on_clock(sequence, clock), round(_AROUND_SECONDS * frames_per_second)) for sequence in sequences
+        _changes(*_on_clock(sequence, clock), round(_around_seconds(sequence) * frames_per_second))
+        for sequence in sequences
     ]
     return Track(np.concatenate(parts, axis=1), frames_per_second)
 
@@ -149,6 +160,12 @@ def _on_clock(sequence: FrameSequence, clock: NDArray[np.float64]) -> tuple[NDAr
     part = np.clip((clock - times[after - 1]) / (times[after] - times[after - 1]), 0, 1).astype(np.float32)
     mixed = (1 - part)[:, None] * vectors[after - 1] + part[:, None] * vectors[after]
     return mixed, shown[after - 1] & shown[after]
+
+
+def _around_seconds(sequence: FrameSequence) -> float:
+    """How far around each frame its mean is taken: further where frames are few, so that some are in it."""
+    steps = np.diff(np.unique(sequence.times_seconds))
+    return max(_AROUND_SECONDS, 2 * float(np.median(steps))) if len(steps) else _AROUND_SECONDS
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -243,29 +260,26 @@ def peaks(curve: NDArray[np.float32], offsets_seconds: NDArray[np.float64]) -> l
     return found
 
 
-def proposals(
-    found: Correlation, *, near: Sequence[float] | None = None, within_seconds: float = _NEAR_SECONDS
-) -> tuple[Proposal, ...]:
+def proposals(found: Correlation, *, near: Sequence[float] | None = None) -> tuple[Proposal, ...]:
     """The offsets a pair may have, with the probability that each is right to 0.25 s, and its error.
 
     Probabilities were fitted on tracks of reelprint and PDQF at 20 frames per second; of others they are a guess.
 
     Args:
         found: the pair.
-        near: offsets in seconds that another method names: the highest place beside each is judged. None judges
-            the highest of all.
-        within_seconds: how far beside.
+        near: offsets in seconds that another method names: the highest place within 0.15 s of each is judged. None
+            judges the highest of all.
     """
-    places = peaks(found.curve, found.offsets_seconds) if near is None else _beside(found, near, within_seconds)
+    places = peaks(found.curve, found.offsets_seconds) if near is None else _beside(found, near)
     made = [_proposal(found, place) for place in places]
     total = sum(proposal.probability for proposal in made)
     return tuple(replace(one, probability=one.probability / max(total, 1.0)) for one in made)
 
 
-def _beside(found: Correlation, near: Sequence[float], within_seconds: float) -> list[int]:
+def _beside(found: Correlation, near: Sequence[float]) -> list[int]:
     places: list[int] = []
     for seconds in near:
-        around = np.flatnonzero(np.abs(found.offsets_seconds - seconds) <= within_seconds)
+        around = np.flatnonzero(np.abs(found.offsets_seconds - seconds) <= _NEAR_SECONDS)
         if len(around) and found.curve[best := int(around[found.curve[around].argmax()])] > _LEAST:
             places.append(best)
     return list(dict.fromkeys(places))

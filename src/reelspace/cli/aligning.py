@@ -11,12 +11,14 @@ from reelspace.alignment.tmk import write_tmk
 from reelspace.cli.embedding import licence_notice
 from reelspace.cli.output import console, count, notices, print_json, print_rows, shortened, shown
 from reelspace.core.time import Span
-from reelspace.errors import InvalidArgument, MediaError, UnknownName
+from reelspace.errors import InvalidArgument, MediaError
 from reelspace.media.sources import find_videos
-from reelspace.pair import ALIGN_METHODS, Pair, tmk_hashes
+from reelspace.pair import Pair, kernel_of, tmk_hashes
 from reelspace.pair import tmk_compare as compare_hashes
 
 __all__ = ["align", "tmk_compare", "tmk_hash"]
+
+_LIKELY = 0.5  # confidence from which an offset is no guess
 
 
 def align(
@@ -28,13 +30,15 @@ def align(
     plot: Path | None,
     render: Path | None,
     as_json: bool,
+    kernel: Path | None = None,
 ) -> None:
     """Runs `reelspace align`."""
-    _check(method, plot, render)
+    learned = kernel_of(method, kernel)
+    _check(plot, render)
     if encoder is not None:
         licence_notice([encoder])
     pair = Pair.read(a, b, encoder=encoder)
-    alignment = pair.align(method=method)
+    alignment = pair.align(method=method, kernel=learned)
     written = {}
     if plot is not None:
         written["plot"] = str(pair.plot(alignment, plot))
@@ -51,6 +55,7 @@ def align(
             "encoder": encoder,
             "offset_seconds": alignment.offset_seconds,
             "score": alignment.score,
+            "confidence": alignment.confidence,
             "overlap_a": alignment.overlap_a,
             "overlap_b": alignment.overlap_b,
             "segments": alignment.segments,
@@ -58,14 +63,15 @@ def align(
         print_json({**document, **written})
         return
     out = console()
+    sure = "" if alignment.confidence is None else f", confidence {alignment.confidence:.3f}"
     later, earlier = (b, a) if alignment.offset_seconds >= 0 else (a, b)
     out.print(
         f"{shown(Path(later).name)} begins [bold]{abs(alignment.offset_seconds):.3f} s[/] after "
-        f"{shown(Path(earlier).name)}  ({alignment.method}, score {alignment.score:.3f})"
+        f"{shown(Path(earlier).name)}  ({alignment.method}, score {alignment.score:.3f}{sure})"
     )
     if alignment.overlap_a is not None and alignment.overlap_b is not None:
         out.print(f"overlap: {_span(alignment.overlap_a)} of A = {_span(alignment.overlap_b)} of B")
-    if not alignment.segments:
+    if not alignment.segments and (alignment.confidence is None or alignment.confidence < _LIKELY):
         out.print("no stretch of them is the same footage: take the offset as a guess", style="yellow")
     for segment in alignment.segments:
         orientation = f", {segment.orientation}" if segment.orientation else ""
@@ -111,10 +117,8 @@ def tmk_compare(a: str, b: str, *, as_json: bool) -> None:
         )
 
 
-def _check(method: str, plot: Path | None, render: Path | None) -> None:
-    """Refuses what could not be answered or written, before two films are decoded for it."""
-    if method not in ALIGN_METHODS:
-        raise UnknownName("alignment method", method, ALIGN_METHODS)
+def _check(plot: Path | None, render: Path | None) -> None:
+    """Refuses what could not be written, before two films are decoded for it."""
     if plot is not None:
         from reelspace.plots import ready
 

@@ -29,6 +29,8 @@ class Alignment:
         curve: float32 (K,), the score at each.
         method: the method's name.
         segments: the copied stretches, query = A and reference = B, where they were asked for.
+        confidence: probability in [0, 1] that this one offset holds, to a quarter of a second; None where nothing
+            was asked that could tell.
     """
 
     offset_seconds: float
@@ -39,6 +41,7 @@ class Alignment:
     curve: NDArray[np.float32]
     method: str
     segments: tuple[CopySegment, ...] = ()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

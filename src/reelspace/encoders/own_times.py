@@ -15,8 +15,13 @@ from reelspace.core.frames import Tap
 from reelspace.core.sampling import Spaced
 from reelspace.core.space import Space
 from reelspace.encoders.encoder import Described, FrameEncoder
+from reelspace.encoders.models.pdqf import Pdqf
+from reelspace.encoders.models.reelprint import Reelprint
 
-__all__ = ["AtOwnTimes"]
+__all__ = ["FRAMES_PER_SECOND", "AtOwnTimes", "timing_encoders"]
+
+FRAMES_PER_SECOND = 20.0
+"""At which recordings are put on one clock."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,11 @@ class AtOwnTimes:
     def encode(self, frames: NDArray[np.uint8]) -> Described:
         """What the encoder itself makes of them."""
         return self.encoder.encode(frames)
+
+
+def timing_encoders() -> tuple[FrameEncoder, FrameEncoder]:
+    """What recordings are put on one clock by: reelprint, and PDQF, each frame at its own time."""
+    return (
+        AtOwnTimes(Reelprint(FRAMES_PER_SECOND), FRAMES_PER_SECOND),
+        AtOwnTimes(Pdqf(), FRAMES_PER_SECOND),
+    )
