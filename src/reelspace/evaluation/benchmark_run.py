@@ -44,6 +44,7 @@ from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.plan import Plan, Summing, TmkSigner, default_plan, descriptor_of
 from reelspace.store.rows import Signature
 from reelspace.tasks import copies
+from reelspace.tasks.cohort import Cohort
 
 __all__ = ["METHODS", "Answer", "BenchmarkResult", "Found", "Method", "PdqHash", "Video", "run_benchmark"]
 
@@ -139,14 +140,15 @@ def _by_rows(name: str, *encoders: FrameEncoder) -> Method:
     def index(references: Sequence[Video]) -> Search:
         ids = [str(number) for number in range(len(references))]
         matrices = [FrameMatrix.concatenate([video.sequences[s] for video in references], ids) for s in spaces]
+        cohorts = [Cohort.of(matrix) for matrix in matrices]
 
         def search(query: Video) -> list[Found]:
             opinions = [
                 {
                     ("", ids[found.reference]): found.segments
-                    for found in copies.match(query.sequences[s], m, threshold=0)
+                    for found in copies.match(query.sequences[s], matrix, threshold=0, cohort=cohort)
                 }
-                for s, m in zip(spaces, matrices, strict=True)
+                for s, matrix, cohort in zip(spaces, matrices, cohorts, strict=True)
             ]
             return [
                 Found(int(reference), segments[0].score, segments[0].score >= copies.DEFAULT_THRESHOLD, segments)
@@ -312,7 +314,7 @@ def _vpdq_found(
 
 
 METHODS: Mapping[str, Callable[[], Method]] = {
-    "reelspace": lambda: _by_rows("reelspace", *dict.fromkeys((*default_plan().encoders, Reelprint()))),
+    "reelspace": lambda: _by_rows("reelspace", *default_plan().encoders),
     "pdqf-views": lambda: _by_rows("pdqf-views", PdqfViews()),
     "reelprint": lambda: _by_rows("reelprint", Reelprint()),
     "tmk+pdqf": _tmk,
