@@ -2,15 +2,16 @@
 
     python benchmarks/sync_quality.py [--videos ../shared/videos] [--half report|tune|all] [--takes FOLDER]
 
-Each clip is an event. Six takes of it begin and end where they like (they share at least a fifth of it), at other
-frame rates, sizes and qualities, with mild edits. Frame k of a take shows what the clip shows at second
-``start + k / rate``, so the offset of any two is known exactly. Asked are
+Each clip is an event. Takes of it begin and end where they like (they share at least a fifth of it), at other frame
+rates, sizes and qualities: four are plain encodes, six are mildly edited. Frame k of a take shows what the clip
+shows at second ``start + k / rate``, so the offset of any two is known exactly. Asked are
 
-- pairs: `reelspace.pair.align` and `reelspace.sync.synchronise` on takes 1 and 2, 3 and 4, 5 and 6;
-- groups: `synchronise` on the first three to six takes with a take of another clip among them, which must be named.
+- pairs: `reelspace.pair.Pair.align` on every two plain encodes, and on edited takes 1 and 2, 3 and 4, 5 and 6;
+- groups: `reelspace.sync` on the first three to six edited takes with a take of another clip among them, which must
+  be named.
 
 Clips are split in halves by the hash of their name, as in copies_quality.py: the confidence was fitted on the
-`tune` half. With `--takes` the rendered takes are kept.
+`tune` half. Every take is described once; with `--takes` the rendered takes and their descriptors are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import hashlib
 import json
 import math
+import pickle
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -30,12 +32,18 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from copy_edits import filtered, tuning_half
 from reelspace.core.frames import Picture
+from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.encoders.own_times import timing_encoders
 from reelspace.media import open_video
+from reelspace.pair import Pair, Side
+from reelspace.sync import Described, place
 
-TAKES = 6
+EDITED, PLAIN = 6, 4  # takes of a clip
+METHODS = ("auto", "correlation", "segments", "tmk", "tmk-poullot", "cte")
 WIDEST = 480
 LONGEST_SECONDS = 30.0
 SHORTEST_SECONDS = 4.0
@@ -51,6 +59,9 @@ EDITS = {
     "noise": "noise=alls=20:allf=t",
     "blur": "gblur=sigma=2",
 }
+ENCODES = ("plain", "small")
+HEAVIEST = {"plain": 0, "small": 0, "grey": 1, "gamma": 1, "noise": 1, "blur": 1, "caption": 2, "letterbox": 2}
+KINDS = ("plain encodes", "grey, gamma, noise, blur", "caption, letterbox", "crop to 81%")
 
 
 @dataclass(frozen=True)
@@ -76,12 +87,14 @@ class Take:
     crf: int
 
 
-def render_takes(job: tuple[Path, str, Path]) -> list[Take]:
-    """The takes of one clip, rendered unless the folder has them; none of one too short or unreadable."""
+def render_takes(job: tuple[Path, str, Path]) -> tuple[list[Take], list[Take]]:
+    """The edited and the plain takes of one clip, rendered unless the folder has them; none of one too short."""
     videos, name, folder = job
-    beside = folder / f"{name.replace('/', '-')}.json"
-    if beside.exists():
-        return [Take(**take) for take in json.loads(beside.read_text())]
+    stem = name.replace("/", "-")
+    places = [(stem, list(EDITS), EDITED), (f"{stem}-plain", list(ENCODES), PLAIN)]
+    if all((folder / f"{place}.json").exists() for place, _, _ in places):
+        edited, plain = (json.loads((folder / f"{place}.json").read_text()) for place, _, _ in places)
+        return [Take(**take) for take in edited], [Take(**take) for take in plain]
     with open_video(videos / name) as reader:
         scale = min(1.0, WIDEST / max(reader.video.width, reader.video.height))
         width, height = (max(2, round(n * scale / 2) * 2) for n in (reader.video.width, reader.video.height))
@@ -92,22 +105,47 @@ def render_takes(job: tuple[Path, str, Path]) -> list[Take]:
             times.append(frame.time_seconds)
             pictures.append(frame.pixels)
     shown, clock = np.stack(pictures), np.array(times)
-    length = float(clock[-1])
-    takes: list[Take] = []
+    edited, plain = (
+        rendered(name, folder / place, edits, count, shown=shown, clock=clock) for place, edits, count in places
+    )
+    return edited, plain
+
+
+def rendered(
+    name: str, stem: Path, edits: list[str], count: int, *, shown: NDArray[np.uint8], clock: NDArray[np.float64]
+) -> list[Take]:
+    """Takes with edits among these, by chance that hangs on the file's name alone."""
+    length, takes = float(clock[-1]), []
     if length >= SHORTEST_SECONDS:
-        random = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
-        for number in range(TAKES):
+        seed = name if edits == list(EDITS) else stem.name
+        random = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4], "big"))
+        for number in range(count):
             start, end = random.uniform(0, 0.4) * length, random.uniform(0.6, 1.0) * length
             rate = RATES[random.integers(len(RATES))]
-            edit, crf = str(random.choice(list(EDITS))), int(random.choice([23, 30, 36]))
+            edit, crf = str(random.choice(edits)), int(random.choice([23, 30, 36]))
             moments = start + np.arange(int((end - start) * rate)) / float(rate)
             rows = np.searchsorted(clock, moments + 1e-9, side="right") - 1
             picture = EDITS[edit].format(a=round(random.random(), 3), b=round(random.random(), 3))
-            path = folder / f"{name.replace('/', '-')}-{number}.mp4"
+            path = stem.with_name(f"{stem.name}-{number}.mp4")
             write(path, shown[np.maximum(rows, 0)], picture, rate, crf)
             takes.append(Take(name, str(path), float(start), float(end), edit, str(rate), crf))
-    beside.write_text(json.dumps([asdict(take) for take in takes]))
+    stem.with_name(f"{stem.name}.json").write_text(json.dumps([asdict(take) for take in takes]))
     return takes
+
+
+def describe(path: str) -> Path:
+    """Writes what `align` reads of a take beside it, unless that was made by the same encoders before."""
+    spaces = "".join(encoder.space.fingerprint for encoder in (*timing_encoders(), PdqfViews()))
+    beside = Path(f"{path}.{hashlib.sha256(spaces.encode()).hexdigest()[:8]}.pickle")
+    if not beside.exists():
+        with threadpool_limits(limits=1, user_api="blas"):  # one take per core
+            beside.write_bytes(pickle.dumps(Side.read(path)))
+    return beside
+
+
+def described(path: str) -> Side:
+    side: Side = pickle.loads(describe(path).read_bytes())  # written by this program
+    return side
 
 
 def write(path: Path, frames: NDArray[np.uint8], picture: str, rate: Fraction, crf: int) -> None:
@@ -135,31 +173,27 @@ class Measured:
     takes: tuple[Take, ...]
 
 
-def ask_pairs(takes: list[Take]) -> list[Measured]:
-    """Takes 1 and 2, 3 and 4, 5 and 6, by `align` and by `synchronise`."""
-    from reelspace.pair import Pair
-    from reelspace.sync import synchronise
-
+def ask_pairs(takes: tuple[list[Take], list[Take]]) -> list[Measured]:
+    """Every two plain encodes, and edited takes 1 and 2, 3 and 4, 5 and 6, by every method of `align`."""
+    edited, plain = takes
     found = []
-    for a, b in zip(takes[::2], takes[1::2], strict=True):
-        pair = Pair.read(a.path, b.path)
-        for method in ("auto", "tmk"):
-            aligned = pair.align(method=method)
-            error = aligned.offset_seconds - (b.start - a.start)
-            found.append(Measured(f"pair: align --method {method}", error, aligned.score, (a, b)))
-        synced = synchronise([a.path, b.path], least_confidence=0.0)
-        guess = synced.pairs[0].offset_seconds
-        error = math.inf if guess is None else guess - (b.start - a.start)
-        found.append(Measured("pair: sync", error, synced.pairs[0].probability, (a, b)))
+    for a, b in [*combinations(plain, 2), *zip(edited[::2], edited[1::2], strict=True)]:
+        pair = Pair(described(a.path), described(b.path))
+        heaviest = max(HEAVIEST.get(take.edit, 3) for take in (a, b))
+        segments = bool(pair.segments())
+        for method in METHODS:
+            error, confidence = math.inf, 0.0
+            if method != "segments" or segments:
+                aligned = pair.align(method=method)
+                error, confidence = aligned.offset_seconds - (b.start - a.start), aligned.confidence or 0.0
+            found.append(Measured(f"{KINDS[heaviest]}: {method}", error, confidence, (a, b)))
     return found
 
 
 def ask_group(job: tuple[list[Take], Take]) -> tuple[list[Measured], list[tuple[str, float]], int]:
     """Takes of one clip and one stranger: every offset of the group, strangers wrongly placed, takes left out."""
-    from reelspace.sync import synchronise
-
     takes, stranger = job
-    synced = synchronise([take.path for take in (*takes, stranger)])
+    synced = place({take.path: Described.of(described(take.path).frames) for take in (*takes, stranger)})
     placed = {r.source: r for group in synced.groups for r in group if len(group) > 1}
     own = {
         r.source for group in synced.groups if any(r.source == t.path for r in group for t in takes) for r in group
@@ -179,27 +213,32 @@ def ask_group(job: tuple[list[Take], Take]) -> tuple[list[Measured], list[tuple[
 
 def table(measured: list[Measured]) -> None:
     print(f"\n{'':42s} offsets  <= 0.05 s   <= 0.1 s     <= 1 s  median error s")
-    for what in dict.fromkeys(m.what for m in measured):
+    kinds = [f"{kind}: {method}" for method in METHODS for kind in KINDS]
+    for what in [*kinds, *dict.fromkeys(m.what for m in measured if "group" in m.what)]:
         errors = np.abs([m.error_seconds for m in measured if m.what == what])
-        shares = [f"{100 * np.mean(errors <= limit):8.1f} %" for limit in (0.05, 0.1, 1.0)]
-        print(f"{what:42s} {len(errors):7d} {' '.join(shares)}  {np.median(errors):14.4f}")
+        if len(errors):
+            shares = [f"{100 * np.mean(errors <= limit):8.1f} %" for limit in (0.05, 0.1, 1.0)]
+            print(f"{what:42s} {len(errors):7d} {' '.join(shares)}  {np.median(errors):14.4f}")
 
 
 def calibration(measured: list[Measured]) -> None:
-    print("\nconfidence of sync, and how often the offset is right to 0.25 s")
-    mine = [m for m in measured if m.what.endswith("sync")]
-    for low, high in ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.01)):
-        some = [m for m in mine if low <= m.confidence < high]
-        if some:
-            right = np.mean([abs(m.error_seconds) <= 0.25 for m in some])
-            mean = np.mean([m.confidence for m in some])
-            print(f"  {low:.2f} - {min(high, 1):.2f}: {len(some):4d} offsets, said {mean:.3f}, right {right:.3f}")
+    for who, ending in (("align", ": auto"), ("sync", ": sync")):
+        print(f"\nconfidence of {who}, and how often the offset is right to 0.25 s")
+        mine = [m for m in measured if m.what.endswith(ending)]
+        for low, high in ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 1.01)):
+            some = [m for m in mine if low <= m.confidence < high]
+            if some:
+                right = np.mean([abs(m.error_seconds) <= 0.25 for m in some])
+                mean = np.mean([m.confidence for m in some])
+                print(
+                    f"  {low:.2f} - {min(high, 1):.2f}: {len(some):4d} offsets, said {mean:.3f}, right {right:.3f}"
+                )
 
 
 def misses(measured: list[Measured]) -> None:
-    print("\nmisses by more than 0.1 s")
+    print("\nmisses of auto and sync by more than 0.1 s")
     for m in sorted(measured, key=lambda m: (m.what, -abs(m.error_seconds))):
-        if abs(m.error_seconds) > 0.1:
+        if abs(m.error_seconds) > 0.1 and m.what.endswith((": auto", ": sync")):
             how = "; ".join(f"{t.edit}, {t.rate} fps, crf {t.crf}, {t.start:.1f}-{t.end:.1f} s" for t in m.takes)
             print(f"  {m.what:38s} {m.error_seconds:+8.3f} s  {m.confidence:.3f}  {m.takes[0].clip}  ({how})")
 
@@ -217,15 +256,21 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(f"natural/{path.name}" for path in (arguments.videos / "natural").iterdir())
         mine = [n for n in names if arguments.half == "all" or tuning_half(n) == (arguments.half == "tune")]
-        rendered = pool.map(render_takes, [(arguments.videos, name, folder) for name in mine])
-        events = [takes for takes in rendered if takes]
         began = time.perf_counter()
+        every = pool.map(render_takes, [(arguments.videos, name, folder) for name in mine])
+        events = [takes for takes in every if takes[0]]
+        paths = [take.path for takes in events for take in (*takes[0], *takes[1])]
+        list(pool.map(describe, paths, chunksize=4))
+        ready = time.perf_counter()
         measured = [m for found in pool.map(ask_pairs, events) for m in found]
-        print(f"{len(events)} clips, half: {arguments.half}; pairs took {time.perf_counter() - began:.0f} s")
+        print(
+            f"{len(events)} clips, half: {arguments.half}; rendering and describing {len(paths)} takes took "
+            f"{ready - began:.0f} s, pairs {time.perf_counter() - ready:.0f} s"
+        )
         jobs = [
-            (takes[:size], events[(number + 1) % len(events)][size - 1])
+            (edited[:size], events[(number + 1) % len(events)][0][size - 1])
             for size in (3, 4, 5, 6)
-            for number, takes in enumerate(events)
+            for number, (edited, _) in enumerate(events)
         ]
         answers = list(pool.map(ask_group, jobs))
     measured += [m for found, _, _ in answers for m in found]

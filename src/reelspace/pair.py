@@ -126,6 +126,20 @@ class Side:
     frames: tuple[FrameSequence, ...]
     rows: tuple[FrameSequence, ...]
 
+    @classmethod
+    def read(cls, source: str, *, threads: int = 1, on_progress: Callable[[float], None] | None = None) -> Side:
+        """Decodes it once, for reelprint and PDQF of frames at their own times, and PDQF with views.
+
+        Raises:
+            MediaError: when it cannot be read.
+        """
+        plan = Plan(encoders=(*timing_encoders(), PdqfViews()))
+        # Nobody asks for the content id, so the file is not read for it.
+        made = fingerprint(source, plan, video_id=source, threads=threads, on_progress=on_progress)
+        reelprint, pdqf, views = made.sequences
+        rows = (views, _every(_ROWS_EVERY_SECONDS, reelprint))
+        return cls(made.video, made.duration_seconds, (reelprint, pdqf), rows)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
@@ -156,19 +170,10 @@ class Pair:
         """
         if encoder is not None:
             return cls._read_with(encoder, a, b)
-        plan = Plan(encoders=(*timing_encoders(), PdqfViews()))
         sources = [_one_video(path) for path in (a, b)]
         threads = max(1, available_cores() // 2)
         with _decoders(2) as (pool, go_on):
-
-            def one(source: str) -> Side:
-                # Nobody asks for the content id, so the file is not read for it.
-                made = fingerprint(source, plan, video_id=source, threads=threads, on_progress=go_on)
-                reelprint, pdqf, views = made.sequences
-                rows = (views, _every(_ROWS_EVERY_SECONDS, reelprint))
-                return Side(made.video, made.duration_seconds, (reelprint, pdqf), rows)
-
-            return cls(*pool.map(one, sources))
+            return cls(*pool.map(partial(Side.read, threads=threads, on_progress=go_on), sources))
 
     @classmethod
     def _read_with(

@@ -7,7 +7,7 @@ become proposals with a probability, and `alignment.timeline` finds the starts t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,10 +21,10 @@ from reelspace.core.sequence import FrameSequence
 from reelspace.core.time import Span
 from reelspace.encoders.own_times import FRAMES_PER_SECOND, timing_encoders
 from reelspace.errors import InvalidArgument, MediaError, UnknownName
-from reelspace.extract.encode import Encoded, encode_videos
+from reelspace.extract.encode import encode_videos
 from reelspace.media.sources import find_videos
 
-__all__ = ["SYNC_METHODS", "LeftOut", "PairOffset", "Recording", "Sync", "synchronise"]
+__all__ = ["SYNC_METHODS", "Described", "LeftOut", "PairOffset", "Recording", "Sync", "place", "synchronise"]
 
 SYNC_METHODS = ("correlation", *OFFSET_METHODS)
 """Where the offsets of a pair come from. ``correlation`` goes by reelprint and PDQF of what changes; the others are
@@ -139,46 +139,74 @@ def synchronise(
     sources = find_videos(videos)
     if len(sources) < 2:
         raise InvalidArgument(f"recordings are put beside one another, so two are needed; got {len(sources)}")
-    read: dict[str, _Read] = {}
-    unreadable: dict[str, str] = {}
+    read: dict[str, Described] = {}
+    failed: dict[str, str] = {}
     with threadpool_limits(limits=1, user_api="blas"):  # one thread per file fills the cores already
         for outcome in encode_videos(
             sources, [], encoders=timing_encoders(), workers=workers, keep_partial=True, on_progress=on_progress
         ):
             if isinstance(outcome, MediaError):
-                unreadable[outcome.source] = outcome.reason
+                failed[outcome.source] = outcome.reason
             else:
-                read[outcome.source] = _Read.of(outcome, keep_frames=method != "correlation")
-    names = [source for source in sources if source in read]
-    if len(names) < 2:
-        why = "; ".join(f"{source}: {reason}" for source, reason in unreadable.items())
-        raise InvalidArgument(f"two readable recordings are needed, got {len(names)} ({why})")
-    recordings = [read[name] for name in names]
-    timeline = solve_timeline(
-        [max(one.duration_seconds, 1e-3) for one in recordings],
-        _links(recordings, method),
+                read[outcome.source] = Described.of(outcome.sequences, keep_frames=method != "correlation")
+    return place(
+        {source: read[source] for source in sources if source in read},
+        method=method,
         least_confidence=least_confidence,
+        unreadable=tuple(LeftOut(source, failed[source]) for source in sources if source in failed),
     )
-    left_out = tuple(LeftOut(source, unreadable[source]) for source in sources if source in unreadable)
-    return _named(timeline, names, [one.duration_seconds for one in recordings], method, left_out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Read:
-    """What is kept of one file."""
+class Described:
+    """What is kept of one recording.
+
+    Attributes:
+        duration_seconds: of it.
+        track: what changes in it.
+        frames: what methods other than ``correlation`` go by.
+    """
 
     duration_seconds: float
     track: Track
-    frames: FrameSequence | None
+    frames: FrameSequence | None = None
 
     @classmethod
-    def of(cls, encoded: Encoded, *, keep_frames: bool) -> _Read:
-        made = track(encoded.sequences, frames_per_second=FRAMES_PER_SECOND)
-        frames = fused(encoded.sequences, frames_per_second=FRAMES_PER_SECOND) if keep_frames else None
-        return cls(encoded.duration_seconds, made, frames)
+    def of(cls, sequences: Sequence[FrameSequence], *, keep_frames: bool = False) -> Described:
+        """From what `timing_encoders` made of its frames."""
+        return cls(
+            sequences[0].duration_seconds,
+            track(sequences, frames_per_second=FRAMES_PER_SECOND),
+            fused(sequences, frames_per_second=FRAMES_PER_SECOND) if keep_frames else None,
+        )
 
 
-def _links(recordings: Sequence[_Read], method: str) -> list[Link]:
+def place(
+    recordings: Mapping[str, Described],
+    *,
+    method: str = "correlation",
+    least_confidence: float = 0.5,
+    unreadable: tuple[LeftOut, ...] = (),
+) -> Sync:
+    """The timeline of recordings that are decoded already, by name; what else there is to know as in `synchronise`.
+
+    Raises:
+        InvalidArgument: when there are fewer than two.
+    """
+    names = list(recordings)
+    if len(names) < 2:
+        why = "; ".join(f"{one.source}: {one.reason}" for one in unreadable)
+        raise InvalidArgument(f"two readable recordings are needed, got {len(names)} ({why})")
+    durations = [one.duration_seconds for one in recordings.values()]
+    timeline = solve_timeline(
+        [max(seconds, 1e-3) for seconds in durations],
+        _links(list(recordings.values()), method),
+        least_confidence=least_confidence,
+    )
+    return _named(timeline, names, durations, method, unreadable)
+
+
+def _links(recordings: Sequence[Described], method: str) -> list[Link]:
     """The proposals of every pair."""
     links: list[Link] = []
     for found in correlations([one.track for one in recordings]):

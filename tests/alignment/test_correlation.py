@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reelspace.alignment import correlation
-from reelspace.alignment.correlation import Track, correlations, track
+from reelspace.alignment.correlation import Correlation, Track, correlations, fused, peaks, proposals, track
 from reelspace.core.sequence import FrameSequence
 from reelspace.core.space import Space
 from reelspace.errors import InvalidArgument
@@ -117,3 +117,71 @@ def test_tracks_made_differently_are_refused() -> None:
         list(correlations([track([recording(0, 5, 20)]), track([recording(0, 5, 20)], frames_per_second=10)]))
     with pytest.raises(InvalidArgument, match="positive rate"):
         track([], frames_per_second=20)
+
+
+def curve(*heights: tuple[float, float]) -> Correlation:
+    """Triangles of 0.1 s to either side at (offset, height), on a grid of 0.05 s."""
+    offsets = np.arange(-100, 101) * 0.05
+    values = np.zeros(len(offsets), np.float32)
+    for offset, height in heights:
+        np.maximum(values, height * (1 - np.abs(offsets - offset) / 0.1), out=values, casting="same_kind")
+    return Correlation(0, 1, offsets, values, np.ones_like(values), 0.05)
+
+
+def test_peaks_are_apart_and_highest_first() -> None:
+    found = curve((1.0, 0.5), (1.3, 0.45), (-2.0, 0.3), (3.0, 0.2), (4.0, 0.1))
+    assert found.offsets_seconds[peaks(found.curve, found.offsets_seconds)] == pytest.approx([1.0, -2.0, 3.0])
+    assert peaks(np.full(9, 0.01, np.float32), np.arange(9.0)) == []
+
+
+def test_a_lone_high_peak_is_sure_and_one_among_equals_is_not() -> None:
+    (alone,) = proposals(curve((1.02, 0.5)))
+    assert alone.offset_seconds == pytest.approx(1.02, abs=0.011)
+    assert alone.probability > 0.99
+    equals = proposals(curve((1.0, 0.5), (-2.0, 0.5), (3.0, 0.5)))
+    assert sum(one.probability for one in equals) == pytest.approx(1.0)
+    assert max(one.probability for one in equals) < 0.4
+
+
+def test_what_another_method_names_is_judged_by_the_peak_beside_it() -> None:
+    found = curve((1.0, 0.5), (-2.0, 0.2))
+    (beside,) = proposals(found, near=[-2.1])
+    assert beside.offset_seconds == pytest.approx(-2.0, abs=0.01)
+    assert beside.probability < 0.1
+    assert proposals(found, near=[3.0]) == ()
+
+
+def test_among_the_offsets_around_one_a_lower_peak_may_be_sure() -> None:
+    near = curve((1.0, 0.5), (-2.0, 0.4)).around(-1.8, 1.01)
+    assert (near.offsets_seconds[0], near.offsets_seconds[-1]) == pytest.approx((-2.8, -0.8))
+    (one,) = proposals(near)
+    assert one.offset_seconds == pytest.approx(-2.0, abs=0.01)
+    assert one.probability > 0.9
+
+
+def test_fused_rows_hold_each_descriptor_at_unit_length_on_an_even_clock() -> None:
+    one, other = recording(0, 6, 24), recording(0, 6, 10, seed=1)
+    made = fused([one, other], frames_per_second=10)
+    np.testing.assert_allclose(made.times_seconds, np.arange(60) / 10)
+    assert made.space.name == "made-up+made-up"
+    for part in (made.vectors[:, :24], made.vectors[:, 24:]):
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, rtol=1e-5)
+    right = other.vectors / np.linalg.norm(other.vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(made.vectors[:, 24:], right, atol=1e-5)
+    other.weights[:30] = 0
+    half = fused([one, other], frames_per_second=10)
+    assert half.weights[[5, 45]] == pytest.approx([0.5, 1.0])
+    assert not half.vectors[5, 24:].any()
+
+
+def test_sparse_sequences_are_compared_over_a_wider_stretch() -> None:
+    tracks = [track([slow(s)]) for s in (3.0, 7.0)]
+    (found,) = correlations(tracks)
+    assert found.offsets_seconds[found.curve.argmax()] == pytest.approx(4.0, abs=0.1)
+
+
+def slow(start: float) -> FrameSequence:
+    """One frame per second of a path that takes seconds."""
+    seconds = np.arange(30.0)
+    vectors = event((start + seconds) / 8)
+    return FrameSequence(seconds, vectors, np.zeros(30, np.uint8), np.ones(30, np.float32), SPACE, 30.0)

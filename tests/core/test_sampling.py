@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reelspace.core.frames import Sampler
-from reelspace.core.sampling import AtIndices, AtRate, AtTimes, EveryFrame, FfmpegRate
+from reelspace.core.sampling import AtIndices, AtRate, AtTimes, EveryFrame, FfmpegRate, Spaced
 from reelspace.errors import InvalidArgument
 
 
@@ -31,6 +31,14 @@ def constant(fps: Fraction | int, count: int) -> list[float]:
 
 def test_every_frame_is_handed_out_once_at_its_own_time():
     assert pick(EveryFrame(), [0.0, 0.04, 0.1], 0.04) == [(0, 0.0), (1, 0.04), (2, 0.1)]
+
+
+def test_spaced_frames_keep_their_own_times_and_leave_out_those_that_come_too_soon():
+    assert pick(Spaced(0.05), [0.0, 0.033, 0.067, 0.1, 0.117], 0.02) == [(0, 0.0), (2, 0.067), (4, 0.117)]
+    millisecond = [0.0, 0.049, 0.101, 0.15]  # as Matroska rounds 20 per second
+    assert [index for index, _ in pick(Spaced(0.05), millisecond, 0.05)] == [0, 1, 2, 3]
+    with pytest.raises(InvalidArgument, match="apart"):
+        Spaced(-1.0)
 
 
 def test_a_frame_is_on_screen_from_its_time_until_the_next_one():
