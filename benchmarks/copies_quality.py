@@ -1,7 +1,10 @@
 """How well copies are found and placed: variants, natural clips that must not match, and edits with known truth.
 
     python benchmarks/copies_quality.py [--videos ../shared/videos] [--half report|tune] [--method hough]
-                                        [--encoder pdqf-views|reelprint|both] [--queries FOLDER]
+                                        [--encoder both|pdqf-views|reelprint|NAME] [--queries FOLDER]
+
+NAME is any model of pictures in the catalog whose weights are here, such as sscd-disc-mixup or dinov2-base: two
+pictures a second, scored as any encoder that no curve was fitted for.
 
 Clips are split in two halves by the hash of their name: thresholds and the score's curve were fitted on the `tune`
 half; figures are reported on the other. Every edit of a clip (benchmarks/copy_edits.py) is searched for among all
@@ -21,8 +24,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
-from functools import partial
-from itertools import chain
+from functools import lru_cache, partial
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +33,18 @@ import numpy as np
 from copy_edits import EDITS, GEOMETRIC, Truth, load_clip, render, tuning_half
 from reelspace.core.results import CopySegment
 from reelspace.core.sequence import FrameMatrix, FrameSequence
+from reelspace.core.space import Space
 from reelspace.core.time import Span
 from reelspace.encoders.encoder import FrameEncoder
 from reelspace.encoders.models.pdqf_views import PdqfViews
 from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.errors import MediaError
+from reelspace.extract.encode import encode_videos
+from reelspace.extract.models import Model, rows_of
 from reelspace.media import open_video
+from reelspace.models import open_model
 from reelspace.tasks import copies
+from reelspace.tasks.cohort import Cohort
 
 ENCODERS: dict[str, FrameEncoder] = {"pdqf-views": PdqfViews(), "reelprint": Reelprint()}
 
@@ -47,8 +55,25 @@ HARD_NEGATIVES = {  # different footage of one place, by glob
 }
 
 
-def describe(path: Path, encoder: FrameEncoder) -> FrameSequence | None:
+@lru_cache(maxsize=1)
+def model_of(name: str) -> Model:
+    return open_model(name)
+
+
+def described_by(name: str, path: Path) -> FrameSequence | None:
+    model = model_of(name)
+    (outcome,) = encode_videos([str(path)], [model], workers=1, keep_partial=True)
+    if isinstance(outcome, MediaError):
+        return None
+    seconds = outcome.duration_seconds
+    rows = rows_of(model, outcome.made[0], model.outputs[0], decoding="exact", duration_seconds=seconds)
+    return rows if isinstance(rows, FrameSequence) else None
+
+
+def describe(path: Path, encoder: FrameEncoder | str) -> FrameSequence | None:
     """The stored form of one video; None for one that cannot be read."""
+    if isinstance(encoder, str):
+        return described_by(encoder, path)
     times: list[float] = []
     pictures: list[np.ndarray] = []
     try:
@@ -88,7 +113,8 @@ class Setting:
 
     clips: dict[str, np.ndarray]
     libraries: tuple[FrameMatrix, ...]  # one per encoder
-    encoders: tuple[FrameEncoder, ...]
+    cohorts: tuple[Cohort, ...]
+    encoders: tuple[FrameEncoder | str, ...]
     method: str
     queries: Path | None
 
@@ -105,8 +131,10 @@ def answer(job: tuple[str, str]) -> Answer:
         path, truths = rendered(folder_of_queries, name, edit, setting.clips, list(setting.clips))
         described = [describe(path, encoder) for encoder in setting.encoders]
     best: dict[str, tuple[CopySegment, ...]] = {}
-    for query, library in zip(described, setting.libraries, strict=True):
-        found = () if query is None else copies.match(query, library, threshold=0, k=10, method=setting.method)
+    for query, library, cohort in zip(described, setting.libraries, setting.cohorts, strict=True):
+        if query is None:
+            continue
+        found = copies.match(query, library, threshold=0, k=10, method=setting.method, cohort=cohort)
         for name, segments in ((library.video_ids[f.reference], f.segments) for f in found):
             if name not in best or segments[0].score > best[name][0].score:
                 best[name] = segments
@@ -203,6 +231,23 @@ def groups_table(answers: Sequence[Answer]) -> None:
             )
 
 
+def reliability_table(answers: Sequence[Answer]) -> None:
+    """What the scores promise, and what holds: pairs of a query and a clip of which anything at all was found."""
+    said, right = np.array(
+        [
+            (segments[0].score, name == a.truths[0].name)
+            for a in answers
+            for name, segments in a.found
+            if name == a.truths[0].name or name not in {t.name for t in a.truths}
+        ]
+    ).T
+    print("\nscore          pairs  share that is the same footage")
+    for low, high in pairwise((0.0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.0 + 1e-9)):
+        inside = (said >= low) & (said < high)
+        if inside.any():
+            print(f"{low:4.2f} - {min(high, 1):4.2f}   {inside.sum():6d}  {right[inside].mean():.3f}")
+
+
 def hard_negatives_table(strangers: dict[frozenset[str], float]) -> None:
     print("\nhard negatives: highest score of different footage")
     for what, patterns in HARD_NEGATIVES.items():
@@ -217,7 +262,18 @@ def hard_negatives_table(strangers: dict[frozenset[str], float]) -> None:
         print(f"  {what:30s} {worst[0]:5.3f}  {worst[1]}")
 
 
-def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
+def pairs_among(matrices: Sequence[FrameMatrix], method: str) -> dict[tuple[str, str], tuple[CopySegment, ...]]:
+    """The pairs of files, query first, that share footage by any of the encoders, and where."""
+    return copies.merged(
+        {
+            (matrix.video_ids[q], matrix.video_ids[r]): segments
+            for q, r, segments in copies.find_copies(matrix, threshold=0.0, method=method)
+        }
+        for matrix in matrices
+    )
+
+
+def natural_table(videos: Path, matrices: Sequence[FrameMatrix], method: str) -> None:
     """All pairs of the real files: true overlaps, variants, and what must not match."""
     with (videos / "overlaps.csv").open() as lines:
         true = {
@@ -229,37 +285,38 @@ def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
         source = {r["file"]: r["variant_of"] for r in csv.DictReader(lines)}
     parent = {frozenset(pair): pair for pair in source.items()}
 
-    families = {name: {name} for name in matrix.video_ids}
+    stored = [name for matrix in matrices for name in matrix.video_ids]
+    families = {name: {name} for name in stored}
     for pair in (*true, *parent):  # files that show the same, directly or through one another
         together = set().union(*(families.get(name, {name}) for name in pair))
         families.update(dict.fromkeys(together, together))
 
     began = time.perf_counter()
-    found = copies.find_copies(matrix, threshold=0.0, method=method)
+    found = pairs_among(matrices, method)
     seconds = time.perf_counter() - began
-    pairs = {frozenset((matrix.video_ids[f.query], matrix.video_ids[f.reference])): f for f in found}
-    print(f"\n{len(matrix)} files against one another: {seconds:.1f} s")
+    pairs = {frozenset(names): (names[0], segments[0]) for names, segments in found.items()}
+    print(f"\n{len(set(stored))} files against one another: {seconds:.1f} s")
     print(f"\n{'variant':45s} score  query seconds   seconds of the original  speed")
     for pair, (variant, _) in parent.items():
-        f = pairs.get(pair)
-        if f is None:
+        if pair not in pairs:
             print(f"{variant:45s} not found")
             continue
-        s = f.segments[0]
+        query, s = pairs[pair]
         print(
             f"{variant:45s} {s.score:5.3f}  {s.query.start:5.2f} - {s.query.end:5.2f}   "
             f"{s.reference.start:5.2f} - {s.reference.end:5.2f}            {s.speed:5.2f}"
-            f"{'  (the original is the query)' if matrix.video_ids[f.query] != variant else ''}"
+            f"{'  (the original is the query)' if query != variant else ''}"
         )
     threshold = copies.DEFAULT_THRESHOLD
-    kept = {pair for pair, f in pairs.items() if f.segments[0].score >= threshold}
+    scores = {pair: segment.score for pair, (_, segment) in pairs.items()}
+    kept = {pair for pair, score in scores.items() if score >= threshold}
     strangers = [p for p in pairs if not p <= families[min(p)]]
-    worst = sorted(strangers, key=lambda p: -pairs[p].segments[0].score)[:6]
+    worst = sorted(strangers, key=lambda p: -scores[p])[:6]
     natural = [p for p in strangers if all(name.startswith("natural/") for name in p)]
     print(f"\ntrue overlaps found: {len(kept & true.keys())} of {len(true)}")
     for pair in true.keys() - kept:
-        missing = [name for name in pair if name not in matrix.video_ids]
-        score = pairs[pair].segments[0].score if pair in pairs else 0.0
+        missing = [name for name in pair if name not in stored]
+        score = scores.get(pair, 0.0)
         why = f"not stored: {missing}" if missing else f"score {score:.3f}"
         print(f"  missed: {' / '.join(sorted(pair))} ({why})")
     print(f"variants found: {len(kept & parent.keys())} of {len(parent)}")
@@ -268,34 +325,47 @@ def natural_table(videos: Path, matrix: FrameMatrix, method: str) -> None:
         f"{len(kept.intersection(strangers))}"
     )
     for pair in worst:
-        print(f"  highest score of strangers: {pairs[pair].segments[0].score:.3f}  {' / '.join(sorted(pair))}")
-    hard_negatives_table({pair: pairs[pair].segments[0].score for pair in strangers})
+        print(f"  highest score of strangers: {scores[pair]:.3f}  {' / '.join(sorted(pair))}")
+    hard_negatives_table({pair: scores[pair] for pair in strangers})
 
 
-def speed_table(encoder: FrameEncoder) -> None:
+def speed_table(space: Space, times_per_second: float = 5) -> None:
     """One 30 s query against 1,000 videos of 60 s, vectors by formula."""
     random = np.random.default_rng(0)
-    count, frames = 1000, 300
+    count, frames = 1000, round(60 * times_per_second)
 
     def made_up(n: int) -> FrameSequence:
-        vectors = np.cumsum(random.normal(size=(n, 256)), axis=0).astype(np.float32)  # neighbours alike
+        vectors = np.cumsum(random.normal(size=(n, space.dimensions)), axis=0).astype(
+            np.float32
+        )  # neighbours alike
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         zeros = np.zeros(n, np.uint8)
         return FrameSequence(
-            np.arange(n) / 5, vectors.astype(np.float16), zeros, np.ones(n, np.float32), encoder.space, n / 5
+            np.arange(n) / times_per_second,
+            vectors.astype(np.float16),
+            zeros,
+            np.ones(n, np.float32),
+            space,
+            n / times_per_second,
         )
 
     library = FrameMatrix.concatenate([made_up(frames) for _ in range(count)], [str(i) for i in range(count)])
     whole = library.sequence(500)
     part = FrameSequence(
-        whole.times_seconds[:150], whole.vectors[:150], whole.views[:150], whole.weights[:150], whole.space, 30.0
+        whole.times_seconds[: frames // 2],
+        whole.vectors[: frames // 2],
+        whole.views[: frames // 2],
+        whole.weights[: frames // 2],
+        whole.space,
+        30.0,
     )
     copies.match(part, library)
     began = time.perf_counter()
     found = copies.match(part, library)
     seconds = time.perf_counter() - began
     print(
-        f"\nmatch: a 30 s query against {count} videos of 60 s ({len(library.vectors)} rows): {seconds:.2f} s, "
+        f"\n{space.name}, match: a 30 s query against {count} videos of 60 s ({len(library.vectors)} rows): "
+        f"{seconds:.2f} s, "
         f"{len(library.vectors) / seconds:,.0f} rows/s, found video {found[0].reference}"
     )
 
@@ -306,7 +376,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, default=here)
     parser.add_argument("--half", choices=["report", "tune"], default="report")
     parser.add_argument("--method", default="hough")
-    parser.add_argument("--encoder", choices=[*ENCODERS, "both"], default="pdqf-views")
+    parser.add_argument("--encoder", default="both")
     parser.add_argument("--queries", type=Path, help="folder in which edited clips are kept from run to run")
     parser.add_argument("--every", type=int, default=1, help="use every n-th query only")
     parser.add_argument("--workers", type=int, default=2)
@@ -314,7 +384,8 @@ def main() -> None:
 
     files = sorted(arguments.videos.glob("*/*"))
     names = [f"{p.parent.name}/{p.name}" for p in files]
-    encoders = tuple(ENCODERS.values()) if arguments.encoder == "both" else (ENCODERS[arguments.encoder],)
+    wanted = tuple(ENCODERS) if arguments.encoder == "both" else (arguments.encoder,)
+    encoders = tuple(ENCODERS.get(name, name) for name in wanted)
     if arguments.queries is not None:
         arguments.queries.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(arguments.workers) as pool:
@@ -325,23 +396,27 @@ def main() -> None:
         natural = [n for n in names if n.startswith("natural/") and all(n in one for one in read)]
         mine = [n for n in natural if tuning_half(n) == (arguments.half == "tune")]
         clips = dict(zip(mine, pool.map(load_clip, [arguments.videos / n for n in mine]), strict=True))
-    for encoder, one in zip(encoders, read, strict=True):
-        print(f"\n{encoder.space.name}")
-        natural_table(arguments.videos, FrameMatrix.concatenate(list(one.values()), list(one)), arguments.method)
-        # Which looks are tried depends on what else is there, so the natural clips are also searched by themselves.
-        alone = copies.find_copies(FrameMatrix.concatenate([one[n] for n in natural], natural), threshold=0.0)
-        scores = sorted((f.segments[0].score for f in alone), reverse=True)
-        false = sum(score >= copies.DEFAULT_THRESHOLD for score in scores)
-        highest = np.round(scores[:3], 3).tolist()
-        print(f"the natural clips by themselves: {false} false pairs, highest scores {highest}")
-        speed_table(encoder)
+    print(f"\n{' and '.join(wanted)}")
+    natural_table(
+        arguments.videos, [FrameMatrix.concatenate(list(one.values()), list(one)) for one in read], arguments.method
+    )
+    # Which looks are tried, and who is a stranger, depends on what else is there: the natural clips by themselves.
     libraries = tuple(FrameMatrix.concatenate([one[n] for n in natural], natural) for one in read)
-    setting = Setting(clips, libraries, encoders, arguments.method, arguments.queries)
+    scores = sorted((s[0].score for s in pairs_among(libraries, arguments.method).values()), reverse=True)
+    false = sum(score >= copies.DEFAULT_THRESHOLD for score in scores)
+    print(
+        f"the natural clips by themselves: {false} false pairs, highest scores {np.round(scores[:3], 3).tolist()}"
+    )
+    for matrix in libraries:
+        speed_table(matrix.space)
+    cohorts = tuple(Cohort.of(matrix) for matrix in libraries)
+    setting = Setting(clips, libraries, cohorts, encoders, arguments.method, arguments.queries)
     jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
     with ProcessPoolExecutor(arguments.workers, initializer=SETTING.append, initargs=(setting,)) as pool:
         answers = list(pool.map(answer, jobs, chunksize=4))
     edits_table(answers)
     groups_table(answers)
+    reliability_table(answers)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from threadpoolctl import threadpool_limits
 
 from copy_edits import filtered, tuning_half
 from reelspace.core.frames import Picture
+from reelspace.core.results import CopySegment
 from reelspace.encoders.models.pdqf_views import PdqfViews
 from reelspace.encoders.own_times import timing_encoders
 from reelspace.media import open_video
@@ -173,17 +174,28 @@ class Measured:
     takes: tuple[Take, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class SoughtOnce(Pair):
+    """A pair whose segments are known, so that the next method need not look for them again."""
+
+    known: list[CopySegment]
+
+    def segments(self, *, threshold: float | None = None) -> list[CopySegment]:  # noqa: ARG002
+        """What is known, whatever the threshold."""
+        return self.known
+
+
 def ask_pairs(takes: tuple[list[Take], list[Take]]) -> list[Measured]:
     """Every two plain encodes, and edited takes 1 and 2, 3 and 4, 5 and 6, by every method of `align`."""
     edited, plain = takes
     found = []
     for a, b in [*combinations(plain, 2), *zip(edited[::2], edited[1::2], strict=True)]:
-        pair = Pair(described(a.path), described(b.path))
+        sides = described(a.path), described(b.path)
+        pair = SoughtOnce(*sides, Pair(*sides).segments())
         heaviest = max(HEAVIEST.get(take.edit, 3) for take in (a, b))
-        segments = bool(pair.segments())
         for method in METHODS:
             error, confidence = math.inf, 0.0
-            if method != "segments" or segments:
+            if method != "segments" or pair.known:
                 aligned = pair.align(method=method)
                 error, confidence = aligned.offset_seconds - (b.start - a.start), aligned.confidence or 0.0
             found.append(Measured(f"{KINDS[heaviest]}: {method}", error, confidence, (a, b)))
