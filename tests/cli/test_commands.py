@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -104,18 +105,27 @@ def test_align_gives_the_offset_the_overlap_a_plot_and_a_film(footage, run, tmp_
     plot, film = tmp_path / "new folder" / "a.png", tmp_path / "new folder" / "a.mp4"
     said = run("align", copy.reference, copy.query, "--plot", plot, "--render", film, "--json").json
     assert said["offset_seconds"] == pytest.approx(copy.reference_span.start, abs=0.1)
+    assert (said["method"], said["confidence"] > 0.9) == ("correlation", True)
     assert said["overlap_b"]["start"] == pytest.approx(0.0, abs=0.1)
     assert plot.stat().st_size > 20_000
     assert probe(film).width > probe(film).height
 
 
-@pytest.mark.parametrize("method", ["tmk", "cte", "segments"])
+@pytest.mark.parametrize("method", ["correlation", "tmk", "cte", "segments"])
 def test_align_by_each_method(footage, run, method):
     (copy,) = [c for c in footage.planted if c.edit == "trimmed"]
     said = run("align", copy.reference, copy.query, "--method", method, "--json").json
     assert said["offset_seconds"] == pytest.approx(copy.reference_span.start, abs=0.12)
     swapped = run("align", copy.query, copy.reference, "--method", method, "--json").json
     assert swapped["offset_seconds"] == pytest.approx(-copy.reference_span.start, abs=0.12)
+
+
+def test_align_says_how_sure_it_is(footage, run):
+    (copy,) = [c for c in footage.planted if c.edit == "trimmed"]
+    assert re.search(r"confidence (1\.0|0\.9)", run("align", copy.reference, copy.query).out)
+    strangers = run("align", footage.folder / "clip-1.mp4", footage.folder / "clip-2.mp4")
+    assert strangers.status == 0
+    assert "take the offset as a guess" in strangers.out
 
 
 def test_tmk_hash_and_compare_agree_with_one_another(footage, run, tmp_path):
