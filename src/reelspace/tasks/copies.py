@@ -70,6 +70,8 @@ _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's 
 _REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
 _HOPELESS = 0.012  # pairs that even so stay below this score are not fitted
 _SAID = 0.5  # share of a segment that a better one covers, in both videos, when it says nothing new
+_AS_SURE_AS_NOT = 0.5
+_LINE_SECONDS = 0.5
 _TILE_ROWS = 3_000  # longer sequences are compared piece by piece, so memory stays bounded
 
 Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64], NDArray[np.float32]]]
@@ -312,17 +314,37 @@ def merged(opinions: Iterable[Mapping[Pair, Sequence[CopySegment]]]) -> dict[Pai
 
 
 def _apart(segments: Sequence[CopySegment]) -> tuple[CopySegment, ...]:
-    """The segments, best first, without those that mostly say what a better one says."""
+    """The segments, best first, without those that mostly say what a better one says.
+
+    Those that are as sure as not, and lie on the better one's line, lend it their ends: an encoder that sees
+    nothing in a fade, or in a stretch under a caption, stops where the other goes on.
+    """
     kept: list[CopySegment] = []
     for segment in segments:
-        said = any(
-            segment.query.overlap(other.query) >= _SAID * segment.query.duration
-            and segment.reference.overlap(other.reference) >= _SAID * segment.reference.duration
-            for other in kept
-        )
-        if not said:
+        for place, other in enumerate(kept):
+            said = (
+                segment.query.overlap(other.query) >= _SAID * segment.query.duration
+                and segment.reference.overlap(other.reference) >= _SAID * segment.reference.duration
+            )
+            if said:
+                if segment.score >= _AS_SURE_AS_NOT and _in_line(segment, other):
+                    query, reference = other.query.hull(segment.query), other.reference.hull(segment.reference)
+                    kept[place] = replace(other, query=query, reference=reference)
+                break
+        else:
             kept.append(segment)
     return tuple(kept)
+
+
+def _in_line(segment: CopySegment, other: CopySegment) -> bool:
+    """Whether two segments pair the same seconds, to half a second, wherever one of them is."""
+    return all(
+        abs(other.reference.start + (at - other.query.start) * other.speed - there) < _LINE_SECONDS
+        for at, there in (
+            (segment.query.start, segment.reference.start),
+            (segment.query.end, segment.reference.end),
+        )
+    )
 
 
 def compare(query: FrameSequence, reference: FrameSequence, *, method: str = "hough") -> list[CopySegment]:
