@@ -35,6 +35,7 @@ _SIDE = 16  # cosine frequencies kept per axis, 0..15
 _POWER = 0.8  # of the frequency; chosen among 0.5, 0.8 and 1 on the tuning half of benchmarks/copies_quality.py
 _FLAT = 2.0  # standard deviation of gray levels at which a picture begins to be evidence
 _CLEAR = 12.0  # and at which it is full evidence
+_FRAMED = 0.5  # of its evidence is left to a picture with borders: a box on plain ground is like many others
 
 Region: TypeAlias = tuple[float, float, float, float]  # top, bottom, left, right in [0, 1]
 _WHOLE: Region = (0.0, 1.0, 0.0, 1.0)
@@ -77,6 +78,7 @@ class PdqfViews:
             "coefficients": _SIDE,
             "power": _POWER,
             "views": ["whole", "without borders"],
+            "framed": _FRAMED,
         }
         object.__setattr__(self, "space", Space("pdqf-views", _SIDE * _SIDE, parameters))
         picture = Picture(self.side_pixels, self.side_pixels, "gray", "area")
@@ -91,6 +93,7 @@ class PdqfViews:
         vectors[:, 0], weights[:, 0] = _describe(pictures, (0, self.side_pixels, 0, self.side_pixels), everything)
         for box, rows in inside_borders(frames, window=round(self.frames_per_second)):
             vectors[rows, 1], weights[rows, 1] = _describe(pictures, box, rows)
+            weights[rows, 0] *= _FRAMED
         return Described(vectors, weights)
 
 
