@@ -47,8 +47,8 @@ ALIGN_METHODS = ("auto", "correlation", *OFFSET_METHODS, LEARNED, "segments")
 """All but ``segments`` give one offset for the whole of both. ``correlation`` goes by what changes from frame to
 frame (`alignment.correlation`), the others by what the frames show (`alignment.offsets`; ``lamv`` by a learned
 kernel). ``segments`` takes the offset of the best copied stretch, which may be cropped, bordered, mirrored or a
-part of either. ``auto`` takes what ``correlation`` says where that is more likely right than not, else its peak
-beside the best stretch."""
+part of either; its curve is the correlation's. ``auto`` takes what ``correlation`` says where that is more likely
+right than not, else its peak beside the best stretch, or that stretch where it is played at another speed."""
 
 _LIKELY = 0.5
 _NEAR_SECONDS = 1.0  # of the best stretch, within which a peak is looked for: stretches of loops are off by more
