@@ -52,7 +52,7 @@ right than not, else its peak beside the best stretch, or that stretch where it 
 
 _LIKELY = 0.5
 _NEAR_SECONDS = 1.0  # of the best stretch, within which a peak is looked for: stretches of loops are off by more
-_SAME_SPEED = 0.03  # a stretch played at another speed than this has no single offset
+_SAME_SPEED = 0.08  # a stretch farther from its own speed has no single offset; up to that, it is measured badly
 _ROWS_EVERY_SECONDS = 0.2  # frames that copies are found by
 _PICTURE_ROWS = 800
 _CALIBRATED = ["reelprint", "pdqf"]  # the descriptors whose peaks have probabilities
