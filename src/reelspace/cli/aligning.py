@@ -27,10 +27,10 @@ def align(
     *,
     method: str,
     encoder: str | None,
+    kernel: Path | None,
     plot: Path | None,
     render: Path | None,
     as_json: bool,
-    kernel: Path | None = None,
 ) -> None:
     """Runs `reelspace align`."""
     learned = kernel_of(method, kernel)

@@ -413,16 +413,22 @@ def match(
 def align(
     a: Annotated[str, typer.Argument(metavar="A", help="A video.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another video of the same thing.")],
-    method: Annotated[str, typer.Option(help="auto, tmk, tmk-poullot, cte or segments.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, correlation, tmk, tmk-poullot, cte, lamv or segments.")
+    ] = "auto",
     encoder: Annotated[
         str | None,
         typer.Option(
             "--encoder",
             "-e",
             metavar="NAME",
-            show_default="PDQF",
+            show_default="reelprint and PDQF",
             help="A model of pictures whose frames give the offset.",
         ),
+    ] = None,
+    kernel: Annotated[
+        Path | None,
+        typer.Option("--kernel", metavar="FILE", help="For --method lamv: what `reelspace train kernel` wrote."),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw similarity, segments and scores into this file.")] = None,
     render: Annotated[Path | None, typer.Option(help="Write both, side by side and in sync, to this .mp4.")] = None,
@@ -431,7 +437,7 @@ def align(
     """How two videos line up in time. A positive offset: B begins that long after A."""
     from reelspace.cli import aligning
 
-    aligning.align(a, b, method=method, encoder=encoder, plot=plot, render=render, as_json=as_json)
+    aligning.align(a, b, method=method, encoder=encoder, kernel=kernel, plot=plot, render=render, as_json=as_json)
 
 
 app.command()(sync)
