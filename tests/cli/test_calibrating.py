@@ -91,6 +91,12 @@ def test_a_library_may_be_its_own_noise_but_says_nothing_then(library: Path, tmp
     assert document["queries"] == 10  # all of the noise set is in the library
 
 
+def test_a_noise_folder_without_a_readable_video_is_refused(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video", "utf-8")
+    with pytest.raises(InvalidArgument, match=r"no video in .* can be read; a noise set is"):
+        said("--library", library, "--noise", tmp_path, "--json")
+
+
 def test_an_empty_library_cannot_be_calibrated(tmp_path: Path) -> None:
     Library(tmp_path / "empty")
     with pytest.raises(InvalidArgument, match="holds no videos yet"):

@@ -10,6 +10,7 @@ from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.errors import FormatError, InvalidArgument
 from reelspace.tasks.calibration import (
+    COPIES_FROM,
     FILE_NAME,
     Calibration,
     StrangerPair,
@@ -214,6 +215,20 @@ def test_noise_must_be_of_the_same_encoders() -> None:
     one = matrix(strangers(range(2)))
     with pytest.raises(InvalidArgument, match="by 1 encoders, the noise set by 2"):
         calibrate([one], noise=[one, one])
+
+
+def test_a_few_strangers_do_not_silence_what_is_taken_for_copies() -> None:
+    few = matrix({**strangers(range(9)), "copy of 0": film(1000, copy_of=0)})
+    best = [pair.score for pair in strangers_in([few], sample=10).best]
+    assert threshold_of(best, false_positives=1e-6).score > COPIES_FROM
+    calibrated = calibrate([few], false_positives=1e-6)
+    assert calibrated.extrapolated
+    assert calibrated.threshold == COPIES_FROM > max(best)
+
+
+def test_a_seed_is_not_negative() -> None:
+    with pytest.raises(InvalidArgument, match="a seed is 0 or more, got -1"):
+        calibrate([matrix(strangers(range(9)))], seed=-1)
 
 
 def test_at_least_one_video_is_sampled() -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from reelspace.cli.output import console, count, print_json, print_rows, shortened, shown
+from reelspace.cli.output import console, count, notices, print_json, print_rows, shortened, shown
+from reelspace.errors import InvalidArgument
 from reelspace.library import Library
 from reelspace.store.store import RECORD_NAME
 from reelspace.tasks.calibration import FILE_NAME, Calibration
@@ -48,9 +49,15 @@ def calibrate(
         f"queries reach it (95 % confidence: {low:.2%} to {high:.2%})."
     )
     if found.extrapolated:
+        placed = (
+            f"How their scores fall off says little of it: the threshold stops at {found.threshold:.3f}, or copies "
+            "would be silenced, and may let through more than wanted."
+            if found.threshold >= found.copies_from
+            else "The threshold lies beyond all that were seen, by how their scores fall off."
+        )
         out.print(
-            f"To have seen {wanted:.2%} takes {math.ceil(1 / wanted) - 1} queries. The threshold lies beyond all "
-            "that were seen, by how their scores fall off. More videos, or a noise set (--noise), would settle it."
+            f"To have seen {wanted:.2%} takes {math.ceil(1 / wanted) - 1} queries. {placed} "
+            "More videos, or a noise set (--noise), would settle it."
         )
     if found.copies:
         out.print(f"Left out as copies: {count(found.copies, 'pair')} that score {found.copies_from:g} or more.")
@@ -77,5 +84,13 @@ def _noise_library(folder: Path, *, like: Library) -> Iterator[Library]:
         return
     with tempfile.TemporaryDirectory() as scratch:
         made = Library(Path(scratch) / "noise", fast=like.fast, tmk=False)
-        made.add(folder)
+        report = made.add(folder)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        for failed in report.failed:
+            notices().print(f"[red]failed[/]  {shown(failed.source)}: {shown(failed.reason or '')}")
+        if not made.spaces():
+            raise InvalidArgument(
+                f"no video in {folder} can be read; a noise set is a folder of videos, or a library"
+            )
         yield made

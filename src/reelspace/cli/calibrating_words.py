@@ -41,7 +41,7 @@ def calibrate(
         ),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="At most so many videos are queries.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
     ] = False,

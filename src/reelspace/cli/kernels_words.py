@@ -30,7 +30,7 @@ def train_kernel(  # Typer reads a command from its signature
     ] = "feat_freq",
     planted: Annotated[int, typer.Option(min=16, help="Pairs to make from --videos.")] = 256,
     steps: Annotated[int, typer.Option(min=0, help="Of the optimiser.")] = 400,
-    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps the frames' vectors for the next run.")
     ] = None,

@@ -14,7 +14,8 @@ The threshold is the conformal quantile (Vovk et al. 2005): with ``n`` strangers
 just above the ``ceil((1 - rate) * (n + 1))``-th. If the next query is like those, the chance that it passes is at
 most the rate, whatever the distribution. With fewer than ``1 / rate - 1`` queries no such score was seen, and the
 tail is extrapolated: log-odds of maxima fall off exponentially (Gumbel's tail), at a mean excess taken at the upper
-end of its 80 % confidence interval, so that it errs towards silence.
+end of its 80 % confidence interval, so that it errs towards silence. It does not reach beyond `COPIES_FROM` by
+itself: a handful of strangers of very different scores would otherwise silence what was just taken for copies.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class Calibration:
         false_positives: the wanted share of queries without a copy for which something is reported all the same.
         rate: the share of the strangers' queries that reach the threshold.
         rate_interval: its 95 % confidence interval (Wilson 1927).
-        extrapolated: whether too few strangers were seen to support the wanted rate.
+        extrapolated: whether too few strangers were seen to support the wanted rate. At ``copies_from`` or above
+            it, the threshold may let through more than wanted: a higher one would have silenced copies, too.
         queries: how many strangers' queries were looked at.
         pairs: how many pairs of strangers.
         copies: how many pairs were left out as copies.
@@ -165,12 +167,12 @@ def calibrate(
         noise: rows of videos that share nothing with the library, of the same encoders in the same order.
         false_positives: wanted share, in (0, 1), of queries without a copy for which something is reported.
         sample: how many videos, of the library and of the noise set each, are queries.
-        seed: of the sample.
+        seed: of the sample, at least 0.
         copies_from: see `COPIES_FROM`.
         nearest: an index over the rows of each matrix, see `find_copies`.
 
     Raises:
-        InvalidArgument: for a rate outside (0, 1), or fewer than 8 strangers' queries.
+        InvalidArgument: for a rate outside (0, 1), a negative seed, or fewer than 8 strangers' queries.
         SpaceMismatch: when the noise set was made by other encoders.
     """
     _require_rate(false_positives)
@@ -185,19 +187,22 @@ def calibrate(
             "index more of them, or give a folder of videos that are surely strangers (--noise)"
         )
     best = [pair for strangers in telling for pair in strangers.best]
-    chosen = max(
+    threshold, extrapolated = max(
         threshold_of([pair.score for pair in strangers.best], false_positives=false_positives)
         for strangers in telling
     )
-    rate = sum(pair.score >= chosen.score for pair in best) / len(best)
+    if extrapolated:
+        highest = max(pair.score for pair in best)
+        threshold = min(threshold, max(copies_from, math.nextafter(highest, 1.0)))
+    rate = sum(pair.score >= threshold for pair in best) / len(best)
     # Two videos that are each other's closest are one observation; one that found nothing stands for itself.
     independent = len({frozenset((pair.query, pair.reference or pair.query)) for pair in best})
     return Calibration(
-        threshold=chosen.score,
+        threshold=threshold,
         false_positives=false_positives,
         rate=rate,
         rate_interval=_wilson(rate, independent),
-        extrapolated=chosen.extrapolated,
+        extrapolated=extrapolated,
         queries=len(best),
         pairs=sum(strangers.pairs for strangers in telling),
         copies=sum(strangers.copies for strangers in telling),
@@ -408,6 +413,8 @@ def _at_once(search: Callable[[str], dict[str, float]], videos: Sequence[str]) -
 def _sampled(rows: _Rows, sample: int, seed: int) -> list[str]:
     if sample < 1:
         raise InvalidArgument(f"at least one video must be sampled, got {sample}")
+    if seed < 0:
+        raise InvalidArgument(f"a seed is 0 or more, got {seed}")
     ids = sorted(rows.ids)
     return [ids[place] for place in np.random.default_rng(seed).permutation(len(ids))[:sample]]
 
