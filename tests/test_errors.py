@@ -15,6 +15,7 @@ def test_every_public_error_derives_from_the_one_base_and_is_drawn_in_the_tree()
 
 def test_a_wrong_name_suggests_the_nearest_one() -> None:
     assert "did you mean 'tmk-poullot'?" in str(errors.UnknownName("method", "tmk-poulot", ["tmk", "tmk-poullot"]))
+    assert str(errors.UnknownName("frames", "pdqf", [])) == "no frames named 'pdqf'; there is none"
     assert "known: cte, tmk" in str(errors.UnknownName("method", "qqqq", ["tmk", "cte"]))
 
 

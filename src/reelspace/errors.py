@@ -70,6 +70,8 @@ class UnknownName(InvalidArgument):
         near = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
         if near:
             hint = f"did you mean {near[0]!r}?"
+        elif not names:
+            hint = "there is none"
         elif len(names) <= _MOST_NAMED:
             hint = f"known: {', '.join(names)}"
         else:

@@ -37,7 +37,9 @@ def test_status_counts_and_names_the_failure_with_its_reason(footage, run):
     said = run("status", "--library", footage.library, "--json").json
     assert (said["indexed"], said["videos"], sum(said["failed"].values())) == (5, 5, 1)
     assert said["failures"][0]["reason"] == "cannot open: not a media file, or its header is damaged"
+    assert (said["threshold"], said["calibrated"]) == (0.6, None)
     people = run("status", "--library", footage.library, "--files").out
+    assert "copies are reported from a score of 0.6 on, not calibrated" in people
     assert "clip-1-trimmed.mp4" in people
     assert "broken.mp4" in people
 
@@ -155,7 +157,7 @@ def test_export_writes_vectors_with_their_space(footage, run, tmp_path):
     with np.load(tmp_path / "f.npz") as arrays:
         assert arrays["vector"].shape == (rows, 256)
         assert len(arrays["video_index"]) == rows
-        assert Space.from_json(str(arrays["space"])).name == "pdqf-views"
+        assert Space.from_json(str(arrays["space"])).name == "reelprint"
         assert np.allclose(np.linalg.norm(arrays["vector"].astype(np.float32), axis=1), 1, atol=2e-3)
     for what, count in (("frames", rows), ("signatures", 5), ("videos", 5)):
         run("export", "--library", footage.library, "-o", tmp_path / "x.parquet", "--what", what)
@@ -220,7 +222,7 @@ def test_an_empty_folder_is_no_error(run, tmp_path):
     said = run("index", tmp_path / "empty", "--library", tmp_path / "lib")
     assert said.status == 0
     assert "No video files there" in said.out
-    assert run("copies", "--library", tmp_path / "lib").out.strip() == "No copies."
+    assert run("copies", "--library", tmp_path / "lib").out.strip() == "No copies at a score of 0.6 or more."
 
 
 def test_interrupting_keeps_what_is_done_and_says_how_to_go_on(footage, run, tmp_path):
@@ -250,7 +252,7 @@ def test_fast_and_exact_are_not_mixed(footage, run, tmp_path):
     assert run("index", footage.folder / "clip-1.mp4", "--fast", "--library", library).status == 0
     said = run("copies", "--library", library, "--against", footage.library)
     assert said.status == 1
-    assert said.err.count("pdqf-views@") == 2
+    assert said.err.count("reelprint@") == 2
     assert run("index", footage.folder / "clip-2.mp4", "--library", library).status == 0  # goes on as it was made
     assert run("copies", "--library", library).status == 0
 

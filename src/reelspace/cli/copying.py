@@ -36,14 +36,17 @@ def match(
     """Runs `reelspace match`."""
     _check(plots)
     place = Library(library, create=False)
-    matches = place.match(query, threshold=threshold)[:limit]
+    least = place.threshold if threshold is None else threshold
+    matches = place.match(query, threshold=least)[:limit]
     pictures = _draw(matches, plots)
     if as_json:
-        print_json({"library": place.path, "query": query, "matches": [m.to_dict() for m in matches], **pictures})
+        found = [m.to_dict() for m in matches]
+        print_json({"library": place.path, "query": query, "threshold": least, "matches": found, **pictures})
         return
     out = console()
     if not matches:
-        out.print(f"Nothing in {shown(str(place.path))} shows footage of {shown(query)}.")
+        where = shown(str(place.path))
+        out.print(f"Nothing in {where} shows footage of {shown(query)}, at a score of {least:.3g} or more.")
         return
     _print_matches(matches)
     _name_pictures(pictures)
@@ -54,14 +57,16 @@ def _by_frames(
 ) -> None:
     place = Library(library, create=False)
     other = Library(against, create=False) if against else None
-    groups = place.copies(against=other, threshold=threshold)
+    least = max(each.threshold for each in (place, other or place)) if threshold is None else threshold
+    groups = place.copies(against=other, threshold=least)
     pictures = _draw([m for group in groups for m in group.matches], plots)
     if as_json:
-        print_json({"library": place.path, "groups": [group.to_dict() for group in groups], **pictures})
+        found = [group.to_dict() for group in groups]
+        print_json({"library": place.path, "threshold": least, "groups": found, **pictures})
         return
     out = console()
     if not groups:
-        out.print("No copies.")
+        out.print(f"No copies at a score of {least:.3g} or more.")
         return
     pairs = sum(len(group.matches) for group in groups)
     out.print(f"{count(len(groups), 'group')} of files that share footage, {count(pairs, 'pair')}")

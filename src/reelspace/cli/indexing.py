@@ -22,6 +22,7 @@ from reelspace.extract.events import Progress as Decoding
 from reelspace.library import Library, default_place
 from reelspace.media.sources import find_videos
 from reelspace.models import open_models
+from reelspace.tasks.calibration import Calibration, read_calibration
 
 __all__ = ["export", "forget", "index", "status"]
 
@@ -79,6 +80,7 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
     place = Library(library, create=False)
     summary, entries = place.status(), place.files()
     failed = [entry for entry in entries if entry.outcome == "failed"]
+    rests_on = _calibration(place)
     if as_json:
         listed = entries if files else failed
         print_json(
@@ -86,6 +88,8 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
                 "library": place.path,
                 **asdict(summary),
                 "spaces": {name: space.fingerprint for name, space in place.spaces().items()},
+                "threshold": place.threshold,
+                "calibrated": rests_on and {"videos": rests_on.videos, "false_positives": rests_on.false_positives},
                 "files" if files else "failures": [
                     {"source": e.source, "outcome": e.outcome, "reason": e.reason, "video_id": e.video_id}
                     for e in listed
@@ -100,6 +104,8 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
     out.print(f"{indexed}, {footage} of footage")
     for name, space in place.spaces().items():
         out.print(f"  {name}: {count(summary.rows.get(name, 0), 'row')} of {space}", style="dim")
+    how = f"calibrated when it held {count(rests_on.videos, 'video')}" if rests_on else "not calibrated"
+    out.print(f"  copies are reported from a score of {place.threshold:.3g} on, {how}", style="dim")
     if files:
         names = shortened([entry.source for entry in entries])
         rows = [(names[entry.source], entry.outcome, entry.reason or "") for entry in entries]
@@ -144,6 +150,13 @@ def export(output: Path, *, library: Path | None, what: str, as_json: bool) -> N
         print_json({"library": place.path, "output": output, "what": what, "rows": rows})
     else:
         console().print(f"Wrote {count(rows, 'row')} to {shown(str(output))} ({size(output.stat().st_size)}).")
+
+
+def _calibration(place: Library) -> Calibration | None:
+    """What the library's threshold rests on; None where the default is in force."""
+    kept = read_calibration(place.path)
+    # One of vectors that copies are not found by any more does not count.
+    return kept if kept is not None and kept.threshold == place.threshold else None
 
 
 class _Watch:
