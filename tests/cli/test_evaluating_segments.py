@@ -153,15 +153,21 @@ def test_vcsl_features_are_compared_and_written_as_predictions(tmp_path: Path) -
         (["vsc2022", "--truth", "TRUTH"], "give predictions"),
         (["vsc2022", "--truth", "TRUTH", "--queries", "TRUTH"], "give predictions"),
         (["vsc2022", "--truth", "TRUTH", "--predictions", "TRUTH", "--noise", "TRUTH"], "normalises descriptors"),
+        (["vsc2022", "--truth", "TRUTH", "--queries", "FEATURES", "--references", "TRUTH"], "of two kinds"),
+        (["vsc2022", "--truth", "TRUTH", "--queries", "EMPTY", "--references", "EMPTY"], "no video in"),
+        (["vcsl", "--truth", "TRUTH", "--videos", "EMPTY", "--method", "houg"], "did you mean 'hough'"),
         (["vcsl", "--truth", "TRUTH"], "give either predictions"),
         (["vcsl", "--truth", "TRUTH", "--predictions", "TRUTH", "--features", "TRUTH"], "give either predictions"),
     ],
 )
-def test_words_that_do_not_go_together_are_refused(words: list[str], message: str, truth: Path) -> None:
+def test_words_that_do_not_go_together_are_refused(
+    words: list[str], message: str, truth: Path, tmp_path: Path
+) -> None:
+    places = {"TRUTH": truth, "EMPTY": tmp_path / "empty", "FEATURES": tmp_path / "queries.npz"}
+    places["EMPTY"].mkdir()
+    places["FEATURES"].touch()
     with pytest.raises(InvalidArgument, match=message):
-        CliRunner().invoke(
-            evaluate, [str(truth) if word == "TRUTH" else word for word in words], catch_exceptions=False
-        )
+        CliRunner().invoke(evaluate, [str(places.get(word, word)) for word in words], catch_exceptions=False)
 
 
 def test_a_file_that_is_not_there_is_wrong_words() -> None:

@@ -181,5 +181,7 @@ def test_folds_and_expansions_belong_to_datasets_that_have_them(shared: Path) ->
         evaluate("evve", sets / "EVVE", [Setting("tmk")], fold=0)
     with pytest.raises(InvalidArgument, match="climbing has none to expand"):
         evaluate("climbing", sets / "climbing", [Setting("tmk", expansion="aqe")])
+    with pytest.raises(InvalidArgument, match="of a query expansion"):
+        Setting("tmk", added=3)
     with pytest.raises(UnknownName, match="madonna"):
         evaluate("madona", sets / "madonna", [Setting("tmk")])

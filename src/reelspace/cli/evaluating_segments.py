@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reelspace.alignment.segments import METHODS
 from reelspace.cli.output import console, count, notices, print_json, print_rows, shown
-from reelspace.errors import InvalidArgument
+from reelspace.errors import InvalidArgument, UnknownName
 from reelspace.evaluation import vcsl as vcsl_files
 from reelspace.evaluation import vsc2022 as vsc_files
 from reelspace.evaluation.metrics_segments import PairSegments
@@ -24,7 +25,6 @@ VSC_PREDICTIONS = "matching_results.csv"
 VCSL_PREDICTIONS = "predictions.json"
 
 _DESCRIPTORS = ".npz"
-_DESCRIPTOR = "reelprint"  # what folders of videos are indexed with, besides what every library holds
 
 
 def vsc2022(
@@ -70,12 +70,7 @@ def vsc2022(
         made = _made("predictions", truth, predictions)
         reports["matches"] = vsc_files.match_report(vsc_files.read_matches(predictions), true, provenance=[made])
     if queries is not None and references is not None:
-        found: PairSegments
-        if queries.suffix == references.suffix == _DESCRIPTORS:
-            ours, theirs = _sides(queries, references)
-            found = vsc_files.find_matches(ours.matrix(), theirs.matrix())
-        else:
-            found = _found_in(queries, references)
+        found = _matches(queries, references)
         made = _made("reelspace copies", truth, queries, references)
         reports["matches"] = vsc_files.match_report(found, true, provenance=[made])
         if output is not None:
@@ -102,6 +97,10 @@ def vcsl(
     """Runs `reelspace evaluate vcsl`."""
     if sum(place is not None for place in (predictions, features, videos)) != 1:
         raise InvalidArgument("give either predictions (--predictions), features (--features) or videos (--videos)")
+    if method not in METHODS:
+        raise UnknownName("method of comparing features", method, METHODS)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
     least = DEFAULT_THRESHOLD if threshold is None else threshold
     true = vcsl_files.read_segments(truth)
     judged = vcsl_files.read_pairs(pairs) if pairs is not None else None
@@ -116,7 +115,7 @@ def vcsl(
     elif videos is not None:
         found = in_pairs(_found_in(videos, None, threshold=least), judged or list(true))
     made = _made(
-        "predictions" if predictions else f"reelspace, {method}",
+        "predictions" if predictions else f"reelspace, {method}" if features else "reelspace copies",
         *(truth, predictions, pairs, query_sets),
         parameters={"threshold": least, "as_published": as_published},
     )
@@ -127,10 +126,20 @@ def vcsl(
         notices().print(f"{count(len(missing), 'video')} without features, such as {shown(missing[0])}")
     written = []
     if output is not None and predictions is None:
-        output.mkdir(parents=True, exist_ok=True)
         vcsl_files.write_segments(output / VCSL_PREDICTIONS, found)
         written.append(output / VCSL_PREDICTIONS)
     _tell({"segments": report}, output=output, written=written, as_json=as_json)
+
+
+def _matches(queries: Path, references: Path) -> PairSegments:
+    """What is found of the queries in the references: both descriptors, or both videos."""
+    of_descriptors = [place.suffix == _DESCRIPTORS for place in (queries, references)]
+    if not any(of_descriptors):
+        return _found_in(queries, references)
+    if not all(of_descriptors):
+        raise InvalidArgument(f"{queries} and {references} are of two kinds; give .npz files, or videos, for both")
+    ours, theirs = _sides(queries, references)
+    return vsc_files.find_matches(ours.matrix(), theirs.matrix())
 
 
 def _sides(queries: Path, references: Path) -> tuple[vsc_files.Descriptors, vsc_files.Descriptors]:
@@ -152,8 +161,12 @@ def _library(place: Path, scratch: Path) -> Library:
     if (place / RECORD_NAME).is_file():
         return Library(place, create=False)
     library = Library(scratch, tmk=False)
-    report = library.add(place, encoders=[_DESCRIPTOR])
+    report = library.add(place)
+    if report.interrupted:
+        raise KeyboardInterrupt
     notices().print(f"{shown(str(place))}: {count(report.indexed, 'video')} indexed, {len(report.failed)} failed")
+    if not library.spaces():
+        raise InvalidArgument(f"no video in {place} can be read; give a folder of videos, or a library")
     return library
 
 

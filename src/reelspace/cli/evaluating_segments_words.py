@@ -84,10 +84,13 @@ def vcsl(
         Path | None, typer.Option(exists=True, help="Average over query sets, too: split_meta_pairs.json.")
     ] = None,
     split: Annotated[str, typer.Option(help="Of the query sets: train, val, test or all.")] = "test",
-    method: Annotated[str, typer.Option("--method", "-m", help="How features are compared.")] = "hough",
+    method: Annotated[
+        str,
+        typer.Option("--method", "-m", help="How --features are compared: hough, dynamic, network, dtw or refine."),
+    ] = "hough",
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, show_default="the measured one", help="Lowest score of a stretch found here."),
+        typer.Option(min=0, max=1, show_default="0.6", help="Lowest score of a stretch found here."),
     ] = None,
     as_published: Annotated[
         bool,

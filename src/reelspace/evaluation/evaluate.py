@@ -112,6 +112,10 @@ class Setting:
             raise InvalidArgument(f"{self.method} has no {self.harmonics} harmonics to choose")
         if self.expansion is not None and not fixed and self.method != LEARNED:
             raise InvalidArgument(f"queries are expanded for temporal kernels, which {self.method} is none of")
+        if self.expansion is None and (self.added is not None or self.subtracted is not None or self.consistent):
+            raise InvalidArgument(
+                "what is added or subtracted, and how, is of a query expansion; name one, aqe or don"
+            )
         if self.longest_offset is not None and (self.longest_offset < 1 or not self.as_published):
             raise InvalidArgument(
                 "the longest offset is a positive number of frames, and given with as_published; by default every "
