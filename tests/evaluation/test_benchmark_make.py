@@ -137,6 +137,13 @@ def test_a_folder_keeps_its_seed(made: Benchmark, videos: Path):
         make_benchmark(videos, made.folder, seed=4)
 
 
+def test_a_folder_with_other_files_is_left_alone(videos: Path):
+    before = set(videos.iterdir())
+    with pytest.raises(InvalidArgument, match="holds other files, such as"):
+        make_benchmark(videos, videos, edits=["mirror"])
+    assert set(videos.iterdir()) == before
+
+
 def test_impossible_wishes_are_refused_before_any_work(videos: Path, tmp_path: Path):
     with pytest.raises(UnknownName, match="mirror"):
         make_benchmark(videos, tmp_path, edits=["miror"])

@@ -28,7 +28,9 @@ Half = Annotated[
 def make(
     *,
     videos: Annotated[list[str], typer.Option(help="A folder, file or glob of clean videos; may be repeated.")],
-    out: Annotated[Path, typer.Option(help="The folder to make it in.")],
+    out: Annotated[
+        Path, typer.Option("--out", "--output", "-o", help="The folder to make it in: new, empty or a benchmark.")
+    ],
     seed: Annotated[int, typer.Option(help="Another seed, another benchmark.")] = 0,
     queries_per_clip: Annotated[int, typer.Option(min=1, help="Of each edit.")] = 1,
     edits: Annotated[
@@ -68,7 +70,10 @@ def run(
     ] = None,
     half: Half = "report",
     workers: Workers = None,
-    output: Annotated[Path | None, typer.Option(help="Write the tables as JSON and Markdown, and curves.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the tables as JSON and Markdown, and curves, into this folder."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search for every edited copy by every method: what is found, how well it is placed, what it costs."""

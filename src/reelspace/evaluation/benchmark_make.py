@@ -55,6 +55,7 @@ Half = Literal["tune", "report"]
 
 _SHORTEST_SECONDS = 2.0
 _FEWEST_STRANGERS = 3  # one to make a query of, and two to put around it
+_OURS = {"references", "queries", "truth.csv", "benchmark.json", "benchmark.json.part"}
 _FLAT = 2.0  # standard deviation of gray levels below which a picture is of one colour
 _TRUTH_COLUMNS = (
     "query",
@@ -182,8 +183,8 @@ def make_benchmark(
         on_progress: told what is being done, how much of it is done, and how much there is to do.
 
     Raises:
-        InvalidArgument: when settings are impossible, the folder holds a benchmark of another seed, or too few
-            videos can be used.
+        InvalidArgument: when settings are impossible, the folder holds a benchmark of another seed or other files,
+            or too few videos can be used.
         UnknownName: for an edit that is not in `EDITS`.
     """
     names = _known(edits)
@@ -197,9 +198,9 @@ def make_benchmark(
     place = Path(folder).absolute()
     if (place / "benchmark.json").exists() and (made := read_benchmark(place)).seed != seed:
         raise InvalidArgument(f"{place} holds a benchmark of seed {made.seed}, not {seed}; name another folder")
+    if place.is_dir() and (others := {path.name for path in place.iterdir()} - _OURS):
+        raise InvalidArgument(f"{place} holds other files, such as {min(others)}; name an empty or a new folder")
     sources = find_videos(videos, exclude=[place])
-    for part in ("references", "queries"):
-        (place / part).mkdir(parents=True, exist_ok=True)
     tell = on_progress or (lambda _what, _done, _all: None)
     films, refused = _usable(sources, workers, tell)
     count = max(_FEWEST_STRANGERS, round(len(films) / 5)) if distractors is None else distractors
@@ -214,6 +215,8 @@ def make_benchmark(
     planned = _planned(
         references, strangers, names, seed=seed, number=queries_per_clip, longest_seconds=longest_seconds
     )
+    for part in ("references", "queries"):
+        (place / part).mkdir(parents=True, exist_ok=True)
     listed = tuple(_linked(film, place) for film in references)
     jobs = [(each.recipe, place / each.file) for each in planned if not (place / each.file).exists()]
     failed: list[Refused] = []
