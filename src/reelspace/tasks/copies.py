@@ -39,7 +39,7 @@ from reelspace.core.sequence import FrameMatrix, FrameSequence
 from reelspace.core.space import Space
 from reelspace.encoders.models import pdqf_views
 from reelspace.errors import InvalidArgument
-from reelspace.tasks.cohort import Cohort
+from reelspace.tasks.cohort import Cohort, Standing
 
 __all__ = [
     "DEFAULT_THRESHOLD",
@@ -80,6 +80,11 @@ Nearest: TypeAlias = Callable[[NDArray[np.float32], int], tuple[NDArray[np.int64
 
 Strangers: TypeAlias = Callable[..., float]
 """`reelspace.tasks.cohort.Standing.deviations` for one reference."""
+
+_NOBODY = Standing(np.zeros(0), np.zeros((0, 0), np.float32), np.zeros(0, np.int64))
+_USUAL: Strangers = partial(
+    _NOBODY.deviations, reference=-1
+)  # two videos by themselves: strangers as they usually are
 
 Pair: TypeAlias = tuple[str, str]
 """Content ids of two videos: of the query and of the reference."""
@@ -122,13 +127,10 @@ class Curve(NamedTuple):
 # intercept then lowered by 4.5: in a library pairs of strangers outnumber copies by far more than there.
 _PDQF_VIEWS = Curve(7.17, 2.75, 75.8, 4.4 - 4.5)
 
-# Similarity and intercept fitted on pairs drawn by formula (`python -m reelspace.training.calibration`), the slope
-# of the frames on the tuning half: made-up frames are more independent than real ones. The intercept is lowered by
-# 6: strangers are many, and on the tuning half takes of one room were liker than made-up strangers.
-_REELPRINT = Curve(7.08, 5.5, 0.0, -10.49 - 6.0)
-
-# Heavier edits leave little similarity, but still far more than any stranger has: fitted on the tuning half.
-_REELPRINT_AMONG_STRANGERS = Curve(0.46, 1.04, 0.0, -20.11 - 2.0, deviations=8.36)
+# Heavy edits leave little similarity, but far more than any stranger has. Fitted on the tuning half, the library's
+# strangers being 1, 4, 12 or all of the other clips; the intercept then lowered until no stranger came near the
+# default threshold, by 2.8: in a library they are many.
+_REELPRINT = Curve(2.36, 2.62, 0.0, -13.39 - 2.8, deviations=4.36)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,6 @@ class _Encoded:
         threshold: similarity at which a frame pair speaks for a copy; segments are sought at this level.
         best_frames: a candidate is judged by its best few frames: a copy may be short.
         curve: of the segments' scores.
-        among_strangers: another curve that knows how the segment stands out in the library; the surer one counts.
     """
 
     looks: Callable[[], Sequence[Look]]
@@ -149,7 +150,6 @@ class _Encoded:
     threshold: float
     best_frames: int
     curve: Curve
-    among_strangers: Curve | None = None
 
 
 def _encoded(space: Space) -> _Encoded:
@@ -157,9 +157,7 @@ def _encoded(space: Space) -> _Encoded:
     plain = _Encoded(lambda: (Look.plain(space.dimensions),), lambda _look, _step: [], 0.45, 4, _PDQF_VIEWS)
     encoders = {
         "pdqf-views": _Encoded(pdqf_views.looks, pdqf_views.looks_near, 0.45, 4, _PDQF_VIEWS),
-        "reelprint": replace(
-            plain, threshold=0.5, best_frames=2, curve=_REELPRINT, among_strangers=_REELPRINT_AMONG_STRANGERS
-        ),
+        "reelprint": replace(plain, threshold=0.5, best_frames=2, curve=_REELPRINT),
     }
     return encoders.get(space.name, plain)
 
@@ -275,8 +273,8 @@ def match(
     rows = frame_rows(query)
     unseen = [*skip, *([] if itself is None else [itself])]
     candidates = _candidates(rows, references, looks, encoded.best_frames, k=k, skip=unseen, nearest=nearest)
-    standing = None
-    if encoded.among_strangers and candidates:
+    standing = _NOBODY
+    if encoded.curve.deviations and candidates:
         standing = (cohort or Cohort.of(references)).standing(rows, itself=itself)
     found: list[Match] = []
     for index, best_looks in candidates:
@@ -287,7 +285,7 @@ def match(
             [looks[i] for i in best_looks],
             encoded,
             method=method,
-            strangers=None if standing is None else partial(standing.deviations, reference=index),
+            strangers=partial(standing.deviations, reference=index),
         )
         kept = tuple(segment for segment in segments if segment.score >= threshold)
         if kept:
@@ -516,7 +514,7 @@ def _segments(
     encoded: _Encoded,
     *,
     method: str,
-    strangers: Strangers | None = None,
+    strangers: Strangers = _USUAL,
 ) -> list[CopySegment]:
     """The scored segments of one pair, best first; long videos tile by tile, pieces of one segment joined."""
     found = [
@@ -544,7 +542,7 @@ def _tile_segments(
     encoded: _Encoded,
     *,
     method: str,
-    strangers: Strangers | None,
+    strangers: Strangers,
 ) -> list[CopySegment]:
     """Stages 2 and 3 for one pair, or for one tile of it."""
     look = _fitted_look(query, reference, looks, encoded, method=method, strangers=strangers)
@@ -575,7 +573,7 @@ def _fitted_look(
     encoded: _Encoded,
     *,
     method: str,
-    strangers: Strangers | None = None,
+    strangers: Strangers = _USUAL,
 ) -> Look | None:
     """The look that shows most in common, fitted to the best stretch; None when there is no hope of one."""
     find = partial(find_segments, query_seconds=query[1], reference_seconds=reference[1], method=method)
@@ -633,7 +631,7 @@ def _score(
     look: Look,
     *,
     encoded: _Encoded,
-    strangers: Strangers | None,
+    strangers: Strangers,
 ) -> float:
     """`same_footage` of a segment whose score still is a similarity."""
     shown = (seen.query_times >= segment.query.start) & (seen.query_times < segment.query.end)
@@ -648,14 +646,13 @@ def _score(
         )
     )
     spread = math.sqrt(seen.query_spread[shown].mean() * seen.reference_spread[columns].mean())
-    score = same_footage(segment.score, frames=frames, spread=spread, curve=encoded.curve)
-    if strangers is None or encoded.among_strangers is None:
-        return score
-    apart = strangers(segment.score, span=segment.query)
-    stands_out = same_footage(
-        segment.score, frames=frames, spread=spread, deviations=apart, curve=encoded.among_strangers
+    return same_footage(
+        segment.score,
+        frames=frames,
+        spread=spread,
+        deviations=strangers(segment.score, span=segment.query) if encoded.curve.deviations else 0.0,
+        curve=encoded.curve,
     )
-    return max(score, stands_out)
 
 
 def _joined(segments: list[CopySegment]) -> list[CopySegment]:

@@ -33,7 +33,7 @@ from reelspace.errors import FormatError
 __all__ = ["DIMENSIONS", "Net", "Reelprint", "descriptors"]
 
 DIMENSIONS = 256
-_SHA256 = "1e7dac1d0547f9886e3fb3d094ef563a90050c98b18a66f4cde9cce76ac1b78c"
+_SHA256 = "907a8372a622b25ecf2334397a5988633b1b1adaf4eacf14f47924408f9dea4c"
 _NET_SIDE = 64  # rows and columns the net reads
 _TAP_SIDE = 128  # and of the picture asked for, so that what is inside borders is still sharp
 _PANES = 2  # pictures in a picture that are described
