@@ -161,9 +161,10 @@ def test_export_refuses_formats_and_kinds_it_does_not_know(library: Library, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_exported_rows_are_the_stored_ones(library: Library, tmp_path: Path) -> None:
-    library.export(tmp_path / "a.npz")
-    matrix = library._store.frame_matrix("pdqf-views")
+@pytest.mark.parametrize(("what", "space"), [("frames", "reelprint"), ("pdqf-views", "pdqf-views")])
+def test_exported_rows_are_the_stored_ones(library: Library, tmp_path: Path, what: str, space: str) -> None:
+    library.export(tmp_path / "a.npz", what=what)
+    matrix = library._store.frame_matrix(space)
     with np.load(tmp_path / "a.npz") as arrays:
         assert np.array_equal(arrays["vector"], matrix.vectors)
         ids = arrays["video_ids"][arrays["video_index"]]

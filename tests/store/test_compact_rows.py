@@ -109,7 +109,7 @@ def test_exported_rows_are_numbers(small: Store, tmp_path: Path, suffix: str) ->
     import pyarrow.parquet as pq
 
     output = tmp_path / f"frames.{suffix}"
-    assert export(small, output, what="frames", frames=SPACE, signatures=None) == 24
+    assert export(small, output, what="frames", frames={"frames": SPACE}, signatures=None) == 24
     if suffix == "npz":
         with np.load(output) as stored:
             got = stored["vector"]
