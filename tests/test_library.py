@@ -13,6 +13,7 @@ import pytest
 from reelspace import Library, Span, align
 from reelspace import library as library_module
 from reelspace.encoders.models.pdqf_views import PdqfViews
+from reelspace.encoders.models.reelprint import Reelprint
 from reelspace.errors import InvalidArgument, NotALibrary, SpaceMismatch, UnknownName
 from reelspace.extract.events import FileDone
 from reelspace.media.synthetic import PlantedCopy, render_clips, render_copies
@@ -159,6 +160,27 @@ def test_export_refuses_formats_and_kinds_it_does_not_know(library: Library, tmp
     with pytest.raises(UnknownName, match="did you mean 'frames'"):
         library.export(tmp_path / "a.npz", what="frame")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_another_version_of_an_encoder_are_left_alone_until_they_are_forgotten(
+    footage: tuple[Path, list[PlantedCopy]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, clip = tmp_path / "old", footage[1][0].reference
+    whole = library_module.default_plan
+    others = (Reelprint(frames_per_second=4), PdqfViews(frames_per_second=4))
+    with monkeypatch.context() as before:
+        before.setattr(library_module, "default_plan", lambda **k: replace(whole(**k), encoders=others))
+        Library(place, tmk=False).add(clip)
+    old = Library(place, tmk=False)
+    assert old.outdated == ("reelprint", "pdqf-views")
+    assert old.status().videos == 1
+    with pytest.raises(InvalidArgument, match="forget --encoder reelprint"):
+        old.match(clip)
+    assert old.forget_vectors("reelprint").startswith("reelprint@")
+    half = Library(place, tmk=False)
+    assert half.outdated == ("pdqf-views",)
+    half.add(clip)
+    assert Path(half.match(footage[1][0].query)[0].reference) == clip
 
 
 @pytest.mark.parametrize(("what", "space"), [("frames", "reelprint"), ("pdqf-views", "pdqf-views")])

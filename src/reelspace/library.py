@@ -37,6 +37,7 @@ from reelspace.media.sources import find_videos, source_names
 from reelspace.models import named_output, open_model, open_models
 from reelspace.store.rows import LedgerEntry, StoredVideo, Summary
 from reelspace.store.store import Store
+from reelspace.store.tables import frame_table_name
 from reelspace.tasks import copies as copying
 from reelspace.tasks import search as searching
 from reelspace.tasks.calibration import (
@@ -55,6 +56,9 @@ __all__ = ["INDEX_ABOVE_ROWS", "Library", "TmkPair", "default_place"]
 INDEX_ABOVE_ROWS = 6_000_000
 """Stored frames (300 hours and more) from which candidates come from LanceDB's index instead of a product with
 every row. Below, the exact product is also the quicker one, for a query is looked at in about a hundred ways."""
+
+
+_COPY_ENCODERS = frozenset(encoder.space.name for encoder in default_plan().encoders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,18 @@ class Library:
         held = self._store.spaces()
         made_fast = any(space.parameters.get("decoding") == "fast" for space in held.values())
         read_fast = made_fast if fast is None else fast
-        self._plan = default_plan(fast=read_fast, tmk=tmk)
-        self._store.require(frames=self._frame_spaces)
+        plan = default_plan(fast=read_fast, tmk=tmk)
+        outdated: list[FrameEncoder] = []
+        for index, encoder in enumerate(plan.encoders):
+            wanted = plan.encoder_space(index)
+            here = held.get(frame_table_name(wanted), wanted)
+            if here.parameters.get("decoding") != wanted.parameters.get("decoding"):
+                here.require(wanted, where=f"{place}")
+            elif here != wanted:
+                outdated.append(encoder)
+        self.outdated = tuple(encoder.space.name for encoder in outdated)
+        """Encoders whose rows here were made by another version of them: neither used nor added to."""
+        self._plan = replace(plan, encoders=tuple(e for e in plan.encoders if e not in outdated))
 
     @property
     def path(self) -> Path:
@@ -248,7 +262,7 @@ class Library:
         """Drops the vectors of a model, so that it may be indexed again with other weights or settings.
 
         Args:
-            encoder: ``NAME`` or ``NAME:OUTPUT``.
+            encoder: ``NAME`` or ``NAME:OUTPUT``; also reelprint or pdqf-views, which the next `add` makes anew.
 
         Returns:
             the name of the space that is gone.
@@ -256,7 +270,8 @@ class Library:
         Raises:
             InvalidArgument: when the library holds none of that model, or several.
         """
-        space = self._model_space(encoder)
+        rows = self._store.spaces().get(frame_table_name(encoder))
+        space = rows if rows is not None and encoder in _COPY_ENCODERS else self._model_space(encoder)
         self._store.remove_space(space)
         return str(space)
 
@@ -280,7 +295,7 @@ class Library:
             self._store,
             Path(output),
             what=what,
-            frames=dict(zip(("frames", "pdqf-views"), self._frame_spaces, strict=True)),
+            frames={"frames" if s.name == "reelprint" else s.name: s for s in self._frame_spaces},
             signatures=self._plan.signer_space(0) if self._plan.signers else None,
         )
 
@@ -536,6 +551,7 @@ class Library:
                 need some, unless there is a noise set.
             SpaceMismatch: when the noise set was indexed with other settings.
         """
+        self._require_current()
         spaces = self._copy_spaces()
         if not spaces:
             raise InvalidArgument(f"{self.path} holds no videos yet; add some with: reelspace index FOLDER")
@@ -564,6 +580,7 @@ class Library:
             SpaceMismatch: when the two libraries were made with different settings.
         """
         other = self if against is None else against
+        self._require_current()
         mine, theirs = self._copy_spaces(), other._copy_spaces()  # noqa: SLF001
         other._store.require(frames=mine)  # noqa: SLF001
         spaces = [space for space in mine if space in theirs]
@@ -605,6 +622,7 @@ class Library:
         source = self.find(query)
         if len(source) != 1:
             raise InvalidArgument(f"match takes one video, {os.fspath(query)!r} is {len(source)}")
+        self._require_current()
         if not self._copy_encoders():
             return []
         video_id, sequences = self._sequences(source[0])
@@ -672,6 +690,13 @@ class Library:
         held = set(self._store.spaces().values())
         wanted = zip(self._plan.encoders, self._frame_spaces, strict=True)
         return [(encoder, space) for encoder, space in wanted if space in held]
+
+    def _require_current(self) -> None:
+        if self.outdated and not self._plan.encoders:
+            raise InvalidArgument(
+                f"{self.path} was made with other versions of {' and '.join(self.outdated)}; drop their rows with: "
+                f"reelspace forget --encoder {self.outdated[0]} --library {self.path}, and index its videos again"
+            )
 
     def _copy_spaces(self) -> list[Space]:
         return [space for _, space in self._copy_encoders()]

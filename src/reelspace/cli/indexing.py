@@ -88,6 +88,7 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
                 "library": place.path,
                 **asdict(summary),
                 "spaces": {name: space.fingerprint for name, space in place.spaces().items()},
+                "outdated": list(place.outdated),
                 "threshold": place.threshold,
                 "calibrated": rests_on and {"videos": rests_on.videos, "false_positives": rests_on.false_positives},
                 "files" if files else "failures": [
@@ -104,6 +105,11 @@ def status(*, library: Path | None, files: bool, as_json: bool) -> None:
     out.print(f"{indexed}, {footage} of footage")
     for name, space in place.spaces().items():
         out.print(f"  {name}: {count(summary.rows.get(name, 0), 'row')} of {space}", style="dim")
+    for name in place.outdated:
+        out.print(
+            f"[yellow]The rows of {name} were made by another version of it and are not used:[/]  reelspace forget "
+            f"--encoder {name}, then index the videos again."
+        )
     how = f"calibrated when it held {count(rests_on.videos, 'video')}" if rests_on else "not calibrated"
     out.print(f"  copies are reported from a score of {place.threshold:.3g} on, {how}", style="dim")
     if files:
