@@ -22,6 +22,6 @@ def test_made_up_copies_are_liker_than_their_strangers() -> None:
     generator = torch.Generator()
     generator.manual_seed(0)
     pairs = made_up_pairs(Draw(generator), 24)
-    assert pairs.similarity.min() >= 0.6
+    assert pairs.similarity.min() >= 0.5
     assert pairs.similarity[pairs.same].mean() > pairs.similarity[~pairs.same].mean() + 0.1
     assert fitted(pairs)[0] > 1

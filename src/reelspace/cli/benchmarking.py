@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from reelspace.cli.output import console, count, notices, print_json, print_rows, shown
+from reelspace.cli.output import console, count, notices, print_json, print_rows, shown, watched
 from reelspace.errors import MissingExtra
 from reelspace.evaluation.benchmark_make import make_benchmark
 from reelspace.evaluation.benchmark_run import Which, run_benchmark
@@ -34,7 +31,7 @@ def make(
     as_json: bool,
 ) -> None:
     """Runs `reelspace benchmark make`."""
-    with _watched() as tell:
+    with watched() as tell:
         made = make_benchmark(
             videos,
             output,
@@ -78,7 +75,7 @@ def run(
     folder: Path, *, methods: Sequence[str], half: Which, workers: int | None, output: Path | None, as_json: bool
 ) -> None:
     """Runs `reelspace benchmark run`."""
-    with _watched() as tell:
+    with watched() as tell:
         result = run_benchmark(folder, methods=methods, half=half, workers=workers, on_progress=tell)
     for file, reason in result.unreadable.items():
         notices().print(f"[red]cannot be read[/]  {shown(file)}: {shown(reason)}")
@@ -104,21 +101,3 @@ def _write(report: Report, folder: Path) -> None:
         report.write(folder)
     except MissingExtra as error:  # the texts are written, only the curves are not drawn
         notices().print(f"{shown(str(folder))}: no pictures, {shown(str(error))}")
-
-
-@contextmanager
-def _watched() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr where that is a terminal; silence elsewhere."""
-    screen = notices()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-    task = bar.add_task("", total=None)
-    with bar:
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
 from reelspace.alignment.methods import LEARNED
-from reelspace.cli.output import console, count, notices, print_json, print_rows, shown
+from reelspace.cli.output import console, count, print_json, print_rows, shown, watched
 from reelspace.errors import InvalidArgument
 from reelspace.evaluation.evaluate import TABLE, Evaluation, Setting, evaluate
 from reelspace.plots import ready
@@ -67,7 +64,7 @@ def run(
         raise InvalidArgument(f"a learned kernel is for the method {LEARNED}; give --method {LEARNED} with it")
     if output is not None:
         ready(output / "report.png")  # the folder can be made and a chart drawn, before long work
-    with _progress() as tell:
+    with watched() as tell:
         found = evaluate(dataset, root, settings, features=features, encoder=encoder, fold=fold, on_progress=tell)
     written = found.report.write(output) if output is not None else []
     if as_json:
@@ -100,27 +97,3 @@ def _finite(found: Evaluation) -> dict[str, dict[str, float | None]]:
         label: {name: value if value < float("inf") else None for name, value in numbers.items()}
         for label, numbers in found.details.items()
     }
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each thing that is done, on stderr where that is a terminal."""
-    screen = notices()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        transient=True,
-        disable=not screen.is_terminal,
-    )
-    tasks: dict[str, TaskID] = {}
-
-    def tell(what: str, done: int, of: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(shown(what), total=of)
-        bar.update(tasks[what], completed=done)
-
-    with bar:
-        yield tell

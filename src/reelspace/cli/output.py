@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "shown",
     "size",
     "visible",
+    "watched",
 ]
 
 
@@ -146,3 +148,29 @@ def shortened(sources: Sequence[str]) -> dict[str, str]:
         common = ""
     cut = len(common) + 1 if common and common != "/" else 0
     return {source: source[cut:] if source.startswith(common) else source for source in sources}
+
+
+@contextmanager
+def watched() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per thing that is done, on stderr where that is a terminal: told what, how much, and of how much."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    screen = notices()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=screen,
+        transient=True,
+        disable=not screen.is_terminal,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def tell(what: str, done: int, of: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(shown(what), total=of)
+        bar.update(tasks[what], completed=done)
+
+    with bar:
+        yield tell

@@ -24,7 +24,7 @@ __all__ = ["Pairs", "chance", "fitted", "made_up_pairs"]
 
 _STRENGTHS = (0.25, 0.5, 0.75)  # of the edits
 _CLEAR = 12 / 255  # standard deviation from which a picture is full evidence, as in reelprint
-_SOUGHT = 0.6  # similarity from which segments are sought: no others are judged
+_SOUGHT = 0.5  # similarity from which segments are sought: no others are judged
 _SURE = 0.995  # as in reelspace.tasks.copies
 _STEPS = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)
 
