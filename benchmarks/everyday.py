@@ -30,19 +30,22 @@ from reelspace.store.rows import Finished, LedgerEntry, Stamp, StoredVideo
 from reelspace.store.store import Store
 
 
-def made_up(number: int, seconds: float, space: Space, random: np.random.Generator) -> Finished:
+def made_up(number: int, seconds: float, spaces: list[Space], random: np.random.Generator) -> Finished:
     """One stored video nobody ever saw."""
     count = int(seconds * 5)
-    vectors = np.cumsum(random.normal(size=(count, space.dimensions)), axis=0).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     times, ones = np.arange(count) / 5, np.ones(count, np.float32)
-    rows = FrameSequence(times, vectors.astype(np.float16), np.zeros(count, np.uint8), ones, space, seconds)
+    rows = []
+    for space in spaces:
+        vectors = np.cumsum(random.normal(size=(count, space.dimensions)), axis=0).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        views = np.zeros(count, np.uint8)
+        rows.append(FrameSequence(times, vectors.astype(np.float16), views, ones, space, seconds))
     source, video_id = f"/made/up/{number:06d}.mp4", f"{number:064x}"
     rest = {"codec": "h264", "pixel_format": "yuv420p", "container": "mov", "frame_count": None}
     rest |= {"start_seconds": 0.0, "size_bytes": 1}
     facts = Video(source, seconds, Fraction(25), 640, 360, 0, mirrored=False, **rest)
     entry = LedgerEntry(source, Stamp(1, 1), video_id, "indexed", None, None, datetime.now(UTC), 0.0)
-    return Finished(entry, StoredVideo(video_id, facts, seconds), (rows,))
+    return Finished(entry, StoredVideo(video_id, facts, seconds), tuple(rows))
 
 
 def timed(words: list[str], rounds: int) -> tuple[float, str]:
@@ -67,10 +70,10 @@ def main() -> None:
         (planted,) = render_copies(clips, Path(folder), edits=["trimmed"])
         library = Library(place, tmk=False)
         library.add(planted.reference)
-        space = library.spaces()["frames_pdqf-views"]
+        spaces = [space for name, space in library.spaces().items() if name.startswith("frames_")]
         random, store = np.random.default_rng(0), Store(place)
         for start in range(0, asked.videos, 100):
-            store.commit([made_up(n, asked.seconds, space, random) for n in range(start, start + 100)])
+            store.commit([made_up(n, asked.seconds, spaces, random) for n in range(start, start + 100)])
 
         command = [sys.executable, "-m", "reelspace"]
         match = [*command, "match", str(planted.query), "--library", str(place), "--json"]
