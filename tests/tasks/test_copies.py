@@ -212,18 +212,18 @@ def test_the_surest_of_several_opinions_counts_and_others_add_what_it_left_out()
     def at(query: float, reference: float, score: float) -> CopySegment:
         return CopySegment(Span(query, query + 4), Span(reference, reference + 4), 1.0, score)
 
-    first = {("a", "b"): [at(0, 10, 0.7), at(20, 40, 0.65)], ("a", "c"): [at(0, 0, 0.9)]}
-    second = {("a", "b"): [at(0.5, 10.5, 0.95), at(8, 18, 0.8)], ("b", "c"): [at(1, 1, 0.61)]}
+    first = {("a", "b"): [at(0, 10, 0.96), at(20, 40, 0.65)], ("a", "c"): [at(0, 0, 0.9)]}
+    second = {("a", "b"): [at(0.5, 10.5, 0.97), at(8, 18, 0.8)], ("b", "c"): [at(1, 1, 0.61)]}
     together = merged([first, second])
-    longer = CopySegment(Span(0, 4.5), Span(10, 14.5), 1.0, 0.95)  # the surer one, to the ends of both
+    longer = CopySegment(Span(0, 4.5), Span(10, 14.5), 1.0, 0.97)  # the surer one, to the ends of both
     assert together["a", "b"] == (longer, at(8, 18, 0.8), at(20, 40, 0.65))
     assert together["a", "c"] == (at(0, 0, 0.9),)
     assert together["b", "c"] == (at(1, 1, 0.61),)
 
 
 def test_only_a_sure_opinion_in_the_same_line_moves_the_ends() -> None:
-    kept = CopySegment(Span(2, 8), Span(2, 8), 1.0, 0.9)
-    unsure = CopySegment(Span(1, 7), Span(1, 7), 1.0, 0.3)
-    askew = CopySegment(Span(1, 7), Span(2, 8), 1.0, 0.8)
+    kept = CopySegment(Span(2, 8), Span(2, 8), 1.0, 0.99)
+    unsure = CopySegment(Span(1, 7), Span(1, 7), 1.0, 0.9)
+    askew = CopySegment(Span(1, 7), Span(2, 8), 1.0, 0.98)
     for other in (unsure, askew):
         assert merged([{("a", "b"): [kept]}, {("a", "b"): [other]}]) == {("a", "b"): (kept,)}

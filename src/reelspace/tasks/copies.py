@@ -70,7 +70,7 @@ _STEPS = (0.06, 0.03, 0.015)  # of the registration, in shares of the picture's 
 _REGISTRATION_GAIN = 0.25  # similarity that fitting the look may add
 _HOPELESS = 0.012  # pairs that even so stay below this score are not fitted
 _SAID = 0.5  # share of a segment that a better one covers, in both videos, when it says nothing new
-_AS_SURE_AS_NOT = 0.5
+_LENDS = 0.95  # score from which a segment lends its ends to a surer one
 _LINE_SECONDS = 0.5
 _TILE_ROWS = 3_000  # longer sequences are compared piece by piece, so memory stays bounded
 
@@ -314,7 +314,7 @@ def merged(opinions: Iterable[Mapping[Pair, Sequence[CopySegment]]]) -> dict[Pai
 def _apart(segments: Sequence[CopySegment]) -> tuple[CopySegment, ...]:
     """The segments, best first, without those that mostly say what a better one says.
 
-    Those that are as sure as not, and lie on the better one's line, lend it their ends: an encoder that sees
+    Those that are all but certain, and lie on the better one's line, lend it their ends: an encoder that sees
     nothing in a fade, or in a stretch under a caption, stops where the other goes on.
     """
     kept: list[CopySegment] = []
@@ -325,7 +325,7 @@ def _apart(segments: Sequence[CopySegment]) -> tuple[CopySegment, ...]:
                 and segment.reference.overlap(other.reference) >= _SAID * segment.reference.duration
             )
             if said:
-                if segment.score >= _AS_SURE_AS_NOT and _in_line(segment, other):
+                if segment.score >= _LENDS and _in_line(segment, other):
                     query, reference = other.query.hull(segment.query), other.reference.hull(segment.reference)
                     kept[place] = replace(other, query=query, reference=reference)
                 break
