@@ -113,7 +113,7 @@ class Setting:
 
     clips: dict[str, np.ndarray]
     libraries: tuple[FrameMatrix, ...]  # one per encoder
-    cohorts: tuple[Cohort, ...]
+    cohorts: tuple[Cohort | None, ...]
     encoders: tuple[FrameEncoder | str, ...]
     method: str
     queries: Path | None
@@ -409,7 +409,7 @@ def main() -> None:
     )
     for matrix in libraries:
         speed_table(matrix.space)
-    cohorts = tuple(Cohort.of(matrix) for matrix in libraries)
+    cohorts = tuple(copies.cohort_of(matrix) for matrix in libraries)
     setting = Setting(clips, libraries, cohorts, encoders, arguments.method, arguments.queries)
     jobs = [(name, edit) for edit in EDITS for name in mine][:: arguments.every]
     with ProcessPoolExecutor(arguments.workers, initializer=SETTING.append, initargs=(setting,)) as pool:

@@ -1,6 +1,7 @@
 """What each ingredient of reelprint's training brings: short runs, each without one, judged on real frames.
 
     nice -n 15 python benchmarks/descriptor_ablation.py VIDEOS RUNS [--steps 200] [--films 16] [--only NAME ...]
+    python benchmarks/descriptor_ablation.py VIDEOS RUNS --judge FOLDER ...   # other runs, the first the base
 
 Every run has the same seed, steps and films; the full recipe runs under two seeds, whose difference is the noise.
 Runs lie in folders of RUNS, so what is interrupted goes on where it stopped. The judge sees real frames, which
@@ -198,6 +199,13 @@ def described(net: ReelprintNet, seen: NDArray[np.uint8]) -> NDArray[np.float32]
     return torch.cat([net(some) for some in read.split(64)]).numpy()
 
 
+def averaged(saved: dict[str, Any]) -> ReelprintNet:
+    """The net of a checkpoint, with the averaged weights."""
+    net = ReelprintNet(saved["average"]["head.weight"].shape[0]).eval()
+    net.load_state_dict(saved["average"])
+    return net
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("videos", type=Path)
@@ -205,6 +213,7 @@ def main() -> None:
     words.add_argument("--steps", type=int, default=200)
     words.add_argument("--films", type=int, default=16)
     words.add_argument("--frames-per-clip", type=int, default=10)
+    words.add_argument("--judge", nargs="*", type=Path, default=[], help="judge these runs instead of making any")
     words.add_argument("--only", nargs="*", help="runs to make now, as the table names them; default: all")
     arguments = words.parse_args()
     torch.set_num_threads(1)
@@ -222,6 +231,11 @@ def main() -> None:
     arguments.runs.mkdir(parents=True, exist_ok=True)
     pictures = Pictures(arguments.videos, arguments.runs / "frames.npz", frames_per_clip=arguments.frames_per_clip)
     found = {}
+    for folder in arguments.judge:
+        found[str(folder)] = judged(averaged(torch.load(folder / "checkpoint.pt", weights_only=True)), pictures)
+    if arguments.judge:
+        print_table(found)
+        return
     for name, recipe in recipes.items():
         folder = arguments.runs / re.sub(r"\W+", "_", name).strip("_")
         if not arguments.only or name in arguments.only:
@@ -229,9 +243,7 @@ def main() -> None:
         if (folder / "checkpoint.pt").exists():
             saved = torch.load(folder / "checkpoint.pt", weights_only=True)
             if saved["step"] == recipe.steps:
-                net = ReelprintNet(recipe.dimensions).eval()
-                net.load_state_dict(saved["average"])
-                found[name] = judged(net, pictures)
+                found[name] = judged(averaged(saved), pictures)
                 print_table(found)
 
 

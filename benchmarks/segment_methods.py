@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from reelspace.core.time import Span
 from reelspace.evaluation.metrics_segments import average_over_pairs, segment_score
 from reelspace.tasks import copies
 
-THRESHOLDS = {"reelprint": 0.6, "pdqf-views": 0.45}  # as in tasks/copies.py
+THRESHOLDS = {"reelprint": 0.5, "pdqf-views": 0.45}  # as in tasks/copies.py
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def pairs(queries: Path, videos: Path, cache: Path, encoder: str, half: str) -> 
         strangers = [name for name in clips if name not in names]
         names.append(strangers[hashlib.sha256(beside.stem.encode()).digest()[0] % len(strangers)])
         for name in names:
-            key = hashlib.sha256(f"{beside.resolve()}|{name}|{encoder}".encode()).hexdigest()[:16]
+            key = f"{beside.resolve()}|{name}|{ENCODERS[encoder].space.fingerprint}"
+            key = hashlib.sha256(key.encode()).hexdigest()[:16]
             kept = cache / f"{key}.npz"
             if not kept.exists():
                 query, reference = sequence(beside.with_suffix(".mp4")), sequence(videos / name)
@@ -125,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=Path, required=True)
     parser.add_argument("--videos", type=Path, default=Path("../shared/videos"))
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/reelspace_similarities"))
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "reelspace_similarities")
     parser.add_argument("--encoder", choices=THRESHOLDS, default="reelprint")
     parser.add_argument("--half", choices=["report", "tune", "all"], default="all")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))

@@ -262,7 +262,8 @@ class Library:
         """Drops the vectors of a model, so that it may be indexed again with other weights or settings.
 
         Args:
-            encoder: ``NAME`` or ``NAME:OUTPUT``; also reelprint or pdqf-views, which the next `add` makes anew.
+            encoder: ``NAME`` or ``NAME:OUTPUT``; also reelprint or pdqf-views, whose rows `add` makes
+                anew once the library is opened again.
 
         Returns:
             the name of the space that is gone.
@@ -626,6 +627,8 @@ class Library:
         if not self._copy_encoders():
             return []
         video_id, sequences = self._sequences(source[0])
+        if threshold is None:
+            threshold = self.threshold
         opinions = []
         for sequence in sequences:
             matrix = self._store.frame_matrix(sequence.space)
@@ -633,7 +636,7 @@ class Library:
                 sequence,
                 matrix,
                 itself=matrix.video_ids.index(video_id) if video_id in matrix.video_ids else None,
-                threshold=self.threshold if threshold is None else threshold,
+                threshold=threshold,
                 nearest=self._index_of(matrix),
             )
             opinions.append({(video_id, matrix.video_ids[index]): segments for index, segments in found})

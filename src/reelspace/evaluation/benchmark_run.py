@@ -44,7 +44,6 @@ from reelspace.extract.fingerprint import fingerprint
 from reelspace.extract.plan import Plan, Summing, TmkSigner, default_plan, descriptor_of
 from reelspace.store.rows import Signature
 from reelspace.tasks import copies
-from reelspace.tasks.cohort import Cohort
 
 __all__ = ["METHODS", "Answer", "BenchmarkResult", "Found", "Method", "PdqHash", "Video", "run_benchmark"]
 
@@ -140,7 +139,7 @@ def _by_rows(name: str, *encoders: FrameEncoder) -> Method:
     def index(references: Sequence[Video]) -> Search:
         ids = [str(number) for number in range(len(references))]
         matrices = [FrameMatrix.concatenate([video.sequences[s] for video in references], ids) for s in spaces]
-        cohorts = [Cohort.of(matrix) for matrix in matrices]
+        cohorts = [copies.cohort_of(matrix) for matrix in matrices]
 
         def search(query: Video) -> list[Found]:
             opinions = [

@@ -38,7 +38,7 @@ from reelspace.core.machine import available_cores
 from reelspace.core.sequence import FrameMatrix
 from reelspace.errors import FormatError, InvalidArgument
 from reelspace.tasks.cohort import Cohort
-from reelspace.tasks.copies import Nearest, match
+from reelspace.tasks.copies import Nearest, cohort_of, match
 
 __all__ = [
     "COPIES_FROM",
@@ -360,12 +360,12 @@ class _Rows(NamedTuple):
     matrices: Sequence[FrameMatrix]
     places: Sequence[Mapping[str, int]]
     ids: frozenset[str]
-    cohorts: Sequence[Cohort]
+    cohorts: Sequence[Cohort | None]
 
     @classmethod
     def of(cls, matrices: Sequence[FrameMatrix]) -> _Rows:
         places = [{video_id: place for place, video_id in enumerate(matrix.video_ids)} for matrix in matrices]
-        return cls(matrices, places, frozenset[str]().union(*places), [Cohort.of(matrix) for matrix in matrices])
+        return cls(matrices, places, frozenset[str]().union(*places), [cohort_of(matrix) for matrix in matrices])
 
 
 def _scores(

@@ -47,6 +47,7 @@ __all__ = [
     "Match",
     "Nearest",
     "best_similarity",
+    "cohort_of",
     "compare",
     "find_copies",
     "match",
@@ -82,9 +83,8 @@ Strangers: TypeAlias = Callable[..., float]
 """`reelspace.tasks.cohort.Standing.deviations` for one reference."""
 
 _NOBODY = Standing(np.zeros(0), np.zeros((0, 0), np.float32), np.zeros(0, np.int64))
-_USUAL: Strangers = partial(
-    _NOBODY.deviations, reference=-1
-)  # two videos by themselves: strangers as they usually are
+# Two videos by themselves have no others: strangers are as they usually are.
+_USUAL: Strangers = partial(_NOBODY.deviations, reference=-1)
 
 Pair: TypeAlias = tuple[str, str]
 """Content ids of two videos: of the query and of the reference."""
@@ -213,7 +213,7 @@ def find_copies(
     searched = queries if references is None else references
     # By length, then by id: matrices of other encoders put the same video of a pair first.
     order = np.lexsort((np.array(queries.video_ids, dtype=str), queries.durations_seconds)).tolist()
-    cohort = Cohort.of(searched)
+    cohort = cohort_of(searched)
 
     def matches(place: int) -> list[Found]:
         index = order[place]
@@ -234,6 +234,11 @@ def find_copies(
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
         found = [pair for pairs in pool.map(matches, range(len(order))) for pair in pairs]
     return sorted(found, key=lambda pair: -pair.segments[0].score)
+
+
+def cohort_of(references: FrameMatrix) -> Cohort | None:
+    """The strangers that many queries share; None where the encoder's scores do not look at any."""
+    return Cohort.of(references) if _encoded(references.space).curve.deviations else None
 
 
 def match(
@@ -261,7 +266,7 @@ def match(
         k: likewise.
         method: likewise.
         nearest: likewise.
-        cohort: of the references, where many queries share it.
+        cohort: `cohort_of` the references, where many queries share it.
     """
     references.space.require(query.space, where="the reference matrix")
     if not 0 <= threshold <= 1:

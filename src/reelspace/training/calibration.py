@@ -1,9 +1,10 @@
-"""From similarity to chance: the curve of `reelspace.tasks.copies`, fitted on pairs drawn by formula.
+"""From the similarity of two pictures to the chance that they are one, fitted on pairs drawn by formula.
 
     python -m reelspace.training.calibration [--seed N] [--films N]
 
-Pictures are edited and compared with themselves and with the stranger that is most like them. How the curve holds
-on real footage is printed by benchmarks/copies_quality.py.
+Pictures are edited and compared with themselves and with the stranger that is most like them. The curve
+of `reelspace.tasks.copies` judges whole segments, among a library's strangers, and was fitted on edited clips; how
+that one holds on real footage is printed by benchmarks/copies_quality.py.
 """
 
 from __future__ import annotations
